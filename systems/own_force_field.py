@@ -24,7 +24,7 @@ from latentmd.systems.names import WATER
 from latentmd.systems.protocol import DEFAULT_INPUTS, SYSTEM_FILE, InputOptions, MoleculeError, Protocol, Solvent
 from latentmd.systems.readers.text import file_format, read_bytes, read_text, source_kind
 from latentmd.systems.readers.topologies import read_topology
-from latentmd.systems.sanity import check_bonds, in_nm, net_charge
+from latentmd.systems.sanity import LONGEST_BOND, check_bonds, in_nm, net_charge
 from latentmd.units import first_line
 
 _PREFIX = "system:"  # begins the identity of a force field that is no list of OpenMM XML files
@@ -269,11 +269,12 @@ def _near(i: int, j: int, atoms: list[app.topology.Atom], positions: Doubles) ->
 
 
 def _bonds(system: openmm.System, hydrogen: list[bool]) -> set[frozenset[int]]:
-    """Pairs of atoms that a System bonds: by harmonic bonds, or by constraints that are no fixed angles."""
+    """Pairs of atoms that a System bonds: by harmonic bonds, but longer springs, or constraints of no fixed angle."""
     pairs = set()
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):
-            pairs |= {frozenset(force.getBondParameters(k)[:2]) for k in range(force.getNumBonds())}
+            springs = [force.getBondParameters(k) for k in range(force.getNumBonds())]
+            pairs |= {frozenset((i, j)) for i, j, length, _ in springs if length._value <= LONGEST_BOND}
     for k in range(system.getNumConstraints()):
         i, j, length = system.getConstraintParameters(k)
         light = hydrogen[i] + hydrogen[j]

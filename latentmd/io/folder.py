@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,13 @@ LOCK = ".lock"
 RECORD = "request.json"  # what a run was asked for; a folder that has it holds a run
 
 
-class FolderLock:
+class FolderLock(AbstractContextManager["FolderLock"]):
     """The right to write into a folder, for one process at a time; OutputError where another run has it.
 
     An advisory lock on the file `.lock`, which names its holder; the system drops it however the process ends.
     """
+
+    _handle: int | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK
@@ -48,7 +50,7 @@ class FolderLock:
                 if os.path.samestat(os.fstat(handle), os.stat(self.path)):
                     break
             os.close(handle)  # its holder removed the file between our opening and locking it
-        self._handle: int | None = handle
+        self._handle = handle
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
@@ -60,15 +62,11 @@ class FolderLock:
         os.close(self._handle)
         self._handle = None
 
-    def __enter__(self) -> FolderLock:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.release()
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
-            self.release()
+        self.release()
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         ConfigError: settings that were stated do not fit to those chosen.
     """
     stride = config.stride
-    if "stride" not in config.model_fields_set and not _divides(source.interval, stride):
+    every = max(1, round(stride / source.interval))
+    if "stride" not in config.model_fields_set and not math.isclose(every * source.interval, stride, rel_tol=1e-6):
         stride = source.interval * math.ceil(_STRIDE / source.interval * (1 - 1e-6))
     longest = _SHARE * max(len(run) for run in source.runs) * source.interval
     found: dict[str, dict[str, Any]] = {
@@ -159,11 +160,6 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
     update: dict[str, Any] = {name: _filled(getattr(config, name), values) for name, values in found.items()}
     whole = config.model_copy(update={"stride": stride, "holdout": holdout, **update})
     return parse_section(TrainingConfig, whole.model_dump(), "settings")
-
-
-def _divides(interval: float, stride: float) -> bool:
-    every = round(stride / interval)
-    return every >= 1 and abs(every * interval - stride) <= 1e-6 * stride
 
 
 def _lags(stride: float, shortest: float, times: int, longest: float) -> tuple[float, float]:

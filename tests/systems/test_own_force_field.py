@@ -312,6 +312,13 @@ def test_bonds_that_the_file_lacks_come_from_constraints_and_bonds(system: openm
     assert topology.getNumBonds() == 21 and "taken from the System" in notes[0]
 
 
+def test_a_spring_longer_than_bonds_is_none(system: openmm.System, tmp_path: Path) -> None:
+    made = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))
+    next(f for f in made.getForces() if isinstance(f, openmm.HarmonicBondForce)).addBond(0, 21, 0.45, 20.0)
+    (tmp_path / "ala.pdb").write_text("\n".join(_lines()))
+    assert structure_of(tmp_path / "ala.pdb", made)[0].getNumBonds() == 21
+
+
 def _custom(system: openmm.System) -> openmm.System:
     """The same System with its bonds, and pairs two bonds apart, in a CustomBondForce."""
     made = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))

@@ -26,7 +26,7 @@ from latentmd.sampling.walkers.folder import States, unfinished
 from latentmd.sampling.walkers.jobs import Checker, Keep, MadeFrames, WalkerJob
 from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
 
-_TRIES = 4  # times that unsound structures are decoded again
+_TRIES = 12  # times that unsound structures are decoded again
 _MENDED = 4  # times that they are settled, drawn anew in between
 _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout decodes
 
@@ -84,12 +84,12 @@ class LatentJob(WalkerJob):
 
     def _decoded(self, propagator: Propagator, path: Tensor, rng: np.random.Generator, masses: Doubles) -> Doubles:
         """Structures of latents; where they are to be settled, unsound ones are decoded again, a few times."""
-        decoded = propagator.decode(path, rng, self.prepared.reference, masses)
+        decoded, rows = propagator.decode(path, rng, self.prepared.reference, masses), np.arange(len(path))
         for _ in range(_TRIES if self.settings.settle else 0):
-            unsound = _unsound(propagator, decoded)
-            if not len(unsound):
+            rows = rows[_unsound(propagator, decoded[rows])]
+            if not len(rows):
                 break
-            decoded[unsound] = propagator.decode(path[unsound], rng, self.prepared.reference, masses)
+            decoded[rows] = propagator.decode(path[rows], rng, self.prepared.reference, masses)
         return decoded
 
     def _finished(
@@ -115,9 +115,10 @@ class LatentJob(WalkerJob):
     ) -> tuple[Doubles, Doubles, Bools]:
         """The same where no engine knows the molecule: unsound structures settled by the bonded model of the data."""
         settled, known = np.zeros(len(decoded), dtype=bool), propagator.manifest.training.get("bonded")
+        rows = np.arange(len(decoded))
         with clock("settling"):
             for attempt in range(_MENDED if known and self.settings.settle else 0):
-                rows = _unsound(propagator, decoded)
+                rows = rows[_unsound(propagator, decoded[rows])]
                 if not len(rows):
                     break
                 seeds = self.settling_seeds([walkers[k] for k in rows], [frames[k] for k in rows])

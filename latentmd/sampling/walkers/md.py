@@ -116,10 +116,11 @@ def md_protocol(s: WalkerOptions) -> Protocol:
 
 @dataclass(frozen=True)
 class Cost:
-    """Speed of plain MD here: ps per second of wall time of all walkers together, and how many move at once."""
+    """Speed of plain MD here: ps per second of all walkers together, how many move at once, and could in that time."""
 
     rate: float
     at_once: int
+    room: int = 0
 
     @classmethod
     def measured(cls, prepared: Prepared, settings: WalkerOptions, processes: int, replicas: bool) -> Cost:
@@ -127,9 +128,9 @@ class Cost:
         timestep = prepared.molecule.protocol.timestep
         if not replicas:
             return cls(prepared.rate * timestep * processes, processes)
-        lanes = min(_LANES, -(-settings.walkers // processes))
-        rate = replica_rate(prepared.molecule, prepared.reference, _TIMING, lanes)
-        return cls(rate * timestep * processes, settings.walkers)
+        walkers = -(-settings.walkers // processes)
+        rate = replica_rate(prepared.molecule, prepared.reference, _TIMING, min(_LANES, walkers))
+        return cls(rate * timestep * processes, settings.walkers, -(-walkers // _LANES) * _LANES * processes)
 
     def affordable(self, wall: float) -> float:
         """Time of each walker that moves, in ps, that so many seconds of wall time pay for."""
@@ -142,6 +143,8 @@ class Cost:
         told = (
             f"plain MD of {format_time(total)} ({settings.walkers} walkers of {format_time(settings.time)}) takes "
             f"about {format_wall(seconds)} here, at {86.4 * self.rate:.3g} ns/day"
+            + f"; {self.room} walkers would take no longer"
+            * (self.room > settings.walkers)
         )
         if settings.wall is not None and settings.wall < seconds:
             made = self.affordable(settings.wall) * min(self.at_once, settings.walkers)

@@ -18,6 +18,7 @@ def test_a_long_run_is_told_with_its_budget_and_a_short_one_is_not(settings: Any
     limited = cost.sentence(replace(long, wall=600.0))
     assert "ends after 10 min with about 42 ns" in limited and "--resume" in limited
     assert not cost.sentence(settings("md", 10.0, 1.0))
+    assert replace(cost, room=32).sentence(long).endswith("8.64e+03 ns/day; 32 walkers would take no longer")
 
 
 def test_little_wall_time_means_closer_frames_and_less_equilibration(settings: Any) -> None:
@@ -42,5 +43,5 @@ def test_a_resumed_run_keeps_its_layout(settings: Any) -> None:
 def test_the_kernel_is_timed_and_openmm_was(prepared: Any, settings: Any) -> None:
     s = settings("md", 1.0, 0.2, walkers=8)
     kernel = Cost.measured(prepared, s, 2, replicas=True)
-    assert kernel.rate > 0 and kernel.at_once == 8
+    assert kernel.rate > 0 and (kernel.at_once, kernel.room) == (8, 32)
     assert Cost.measured(prepared, s, 2, replicas=False) == Cost(1000.0 * 0.004 * 2, 2)
