@@ -249,7 +249,7 @@ def coarse_grain(counts: Floats, sets: int) -> Ints:
 def metastable_sets(model: ReversibleModel, sets: int) -> Ints:
     """PCCA+ sets of the active states (deeptime), largest first: one more than the processes slower than the lag."""
     active = len(model.active)
-    if active < 2:
+    if np.count_nonzero(model.eigenvalues > 0) < 2:  # what takes turns is of one set
         return np.zeros(active, dtype=np.int64)
     slow = int(np.count_nonzero(model.eigenvalues > np.exp(-1)))
     rank = _memberships(model, min(sets, active, max(slow, 2))).argmax(axis=1)

@@ -73,6 +73,10 @@ def test_unconnected_states_are_left_out():
     assert msm.coarse_grain(counts, 2)[2:].tolist() == [-1, -1]
 
 
+def test_two_states_that_take_turns_are_one_set():
+    assert msm.coarse_grain(np.array([[0.0, 1.0], [1.0, 0.0]]), 2).tolist() == [0, 0]
+
+
 def test_sets_are_the_wells_of_a_chain():
     """Two pairs of states that mix fast inside and slowly across."""
     counts = np.array([[900, 98, 2, 0], [98, 900, 0, 2], [2, 0, 450, 48], [0, 2, 48, 450.0]])
