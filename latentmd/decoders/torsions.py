@@ -13,6 +13,8 @@ from latentmd.molecule.geometry import wrap
 
 _TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations are mostly noise
 _DISTANCE_WEIGHT, _DISTANCE = 0.3, 0.05  # of distances between residues, and the error in nm that counts as one
+#: Spreads in nm and radians above which bonds, angles and offsets count for more: those between molecules.
+_STIFF = 0.03, 0.1, 0.3
 _FOLDED = 256  # frames of a batch whose distances are compared
 _LEFT = 512  # validation frames of which that is kept which the network leaves
 _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees
@@ -149,12 +151,15 @@ class TorsionDecoder(nn.Module):
         return turns, (torch.cat([bonds, angles, offsets], dim=1) - self.mean) / self.scale
 
     def loss(self, w: Tensor, positions: Tensor) -> Tensor:
-        """Mean squared errors of the torsions' cosines and sines, weighted and over their spread, and of the rest."""
+        """Mean squared errors of the torsions' cosines and sines, weighted and over their spread, and of the rest, in
+        which what places one molecule beside another counts by its square."""
         directions, rest = self.read(w)
         turns, true_rest = self.targets(positions)
         true_directions = torch.stack([torch.cos(turns), torch.sin(turns)], dim=-1)
         error = (directions - true_directions) / self.spread
-        loss = _TORSION_WEIGHT * error.square().mean() + (rest - true_rest).square().mean()
+        stiff = torch.tensor(_STIFF).repeat_interleave(torch.tensor([self.n_bonds, self.n_angles, len(self.others)]))
+        weight = (self.scale / stiff.to(self.scale)).square().clamp_min(1.0)
+        loss = _TORSION_WEIGHT * error.square().mean() + (weight * (rest - true_rest).square()).mean()
         if self.pairs.shape[1] == 0:
             return loss
         few = slice(0, _FOLDED)

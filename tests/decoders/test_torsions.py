@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -201,3 +202,16 @@ def test_training_reaches_the_targets(alanine_topology: Any, frames: Tensor) -> 
     with torch.no_grad():
         predicted, _ = linear.predict(axes)
     assert wrap(predicted - turns).abs().mean() < math.radians(2)
+
+
+def test_what_spreads_further_than_bonds_do_counts_by_its_square(decoder: TorsionDecoder, frames: Tensor) -> None:
+    """A length between two molecules ten times as wide as 0.03 nm counts a hundredfold, a bond once."""
+    made = copy.deepcopy(decoder)
+    made.scale[0] = 0.3
+    rest = torch.zeros(len(frames), len(made.scale), requires_grad=True)
+    directions = torch.zeros(len(frames), made.n_drivers, 2)
+    made.read = lambda w: (directions, rest)  # type: ignore[method-assign]
+    made.loss(frames, frames).backward()
+    assert rest.grad is not None
+    weight = -rest.grad / made.targets(frames)[1] * rest.numel() / 2
+    np.testing.assert_allclose(weight[:, :2].numpy(), [[100.0, 1.0]] * len(frames), rtol=1e-4)

@@ -78,11 +78,11 @@ def minimised(molecule: Molecule, platform: str) -> Doubles:
         return in_nm(molecule.positions)
     used = "Reference" if molecule.system.getNumParticles() <= _SMALL else platform
     context = molecule.context(molecule.langevin(1), used, threads=1)
-    angles = _angles(molecule.system)
+    triples, preferred = _angles(molecule.system)
     for _ in range(_ATTEMPTS):
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_MINIMISER_STEPS)
         found = in_nm(context.getState(positions=True).getPositions(asNumpy=True))
-        if not _strained(found, *angles):
+        if not (np.abs(bond_angles(found[None], triples)[0] - preferred) > _STRAINED).any():
             break
         context.setVelocitiesToTemperature(molecule.protocol.temperature * unit.kelvin, 1)
         context.getIntegrator().step(_SHAKEN)
@@ -99,11 +99,6 @@ def _angles(system: Any) -> tuple[Ints, Doubles]:
     ]
     triples = np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
     return triples, np.array([row[3].value_in_unit(unit.radian) for row in rows], dtype=np.float64)
-
-
-def _strained(positions: Doubles, triples: Ints, preferred: Doubles) -> bool:
-    """Whether an angle of a structure, nm (atoms, 3), is far from what the force field prefers."""
-    return bool((np.abs(bond_angles(positions[None], triples)[0] - preferred) > _STRAINED).any())
 
 
 def molecule_under(protocol: Protocol, source: Path, built: Molecule | None) -> Molecule:
