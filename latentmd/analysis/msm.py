@@ -43,7 +43,7 @@ def transition_counts(paths: Sequence[Ints], lag: int, states: int, block: int |
     matrices = []
     for run, start, stop in split_blocks([len(p) for p in paths], size):
         path = paths[run]
-        origin = path[start : min(stop, len(path) - lag)]
+        origin = path[start : max(0, min(stop, len(path) - lag))]  # none of a run shorter than the lag
         target = path[start + lag : start + lag + len(origin)]
         valid = (origin >= 0) & (target >= 0)
         flat = origin[valid].astype(np.int64) * states + target[valid]

@@ -63,6 +63,11 @@ def test_counts_stay_inside_runs_and_add_up_over_blocks(two_state_chain):
     assert whole.sum() == 4 * (100_000 - 7)
 
 
+def test_a_run_shorter_than_the_lag_has_no_counts():
+    paths = [np.array([0, 1, 0, 1, 1]), np.arange(100) % 2]
+    np.testing.assert_array_equal(msm.transition_counts(paths, 8, 2).sum(0), np.diag([46.0, 46.0]))
+
+
 def test_unconnected_states_are_left_out():
     counts = np.zeros((4, 4))
     counts[:2, :2] = [[90, 10], [10, 90]]
