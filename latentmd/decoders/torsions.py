@@ -17,6 +17,7 @@ _DISTANCE_WEIGHT, _DISTANCE = 0.3, 0.05  # of distances between residues, and th
 _STIFF = 0.03, 0.1, 0.3
 _FOLDED = 256  # frames of a batch whose distances are compared
 _LEFT = 512  # validation frames of which that is kept which the network leaves
+_LEVER = 5.0  # atoms that a bond or angle may carry and still be given all that is left of it
 _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees
 
 
@@ -28,8 +29,8 @@ class TorsionDecoder(nn.Module):
     at random: all coordinates together, since those of a ring must close it and errors of neighbouring torsions that
     cancel leave the far end of a chain where it is, and with the few large errors that a normal distribution of the
     same spread would put into every frame. Distances between the `centres` of residues, where there are any, are
-    learnt beside, since long chains are sensitive to torsions. A width of 0 is a linear read-out, which is how a latent
-    is grounded in training.
+    learnt beside, since long chains are sensitive to torsions; what is left is then added only as far as it leaves the
+    chain where it is. A width of 0 is a linear read-out, which is how a latent is grounded in training.
     """
 
     mean: Tensor
@@ -176,10 +177,21 @@ class TorsionDecoder(nn.Module):
 
     @torch.no_grad()
     def fit_residual(self, w: Tensor, positions: Tensor) -> None:
-        """Keep what the network leaves of validation frames, about `_LEFT` of them."""
+        """Keep what the network leaves of validation frames, about `_LEFT` of them.
+
+        Left-overs of a random frame at every joint of a long chain make it swell, as the steps of a random walk do:
+        with `centres`, torsions have none, and bonds, angles and offsets the less, the more atoms they carry.
+        """
         turns, rest = self.predict(w)
         true_turns, true_rest = self.targets(positions)
         left = torch.cat([wrap(true_turns - turns), true_rest - rest], dim=1)
+        if self.pairs.shape[1] > 0:
+            carried = torch.ones(self.n_atoms)
+            for k in range(self.n_atoms - 1, 0, -1):
+                carried[self.coordinates.bond_parent[k - 1]] += carried[k]
+            levers = torch.cat([carried[1:], carried[2:], carried[3:][self.others.cpu()]]).to(left)
+            left[:, : self.n_plain] = 0.0
+            left[:, self.n_drivers :] *= (_LEVER / levers).clamp_max(1.0)
         self.left = left[:: -(-len(left) // _LEFT)].half()
 
 

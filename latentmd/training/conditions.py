@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latentmd.analysis.features import molecules_of
-from latentmd.training.config import ConfigError, ConfigSection, TrainingConfig, parse_section
+from latentmd.training.config import ConfigError, TrainingConfig, parse_section
 from latentmd.training.data import Source
 
 _NUMBERS = ("temperature", "friction", "timestep", "hydrogen_mass")
@@ -153,11 +153,14 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
         found["encoder"] |= {"cutoff": _FAR} if several else {}
     frames = sum(len(run) for run in source.runs) * source.interval / stride
     for name, (epochs, fewest) in (_EPOCHS | (_LARGE_EPOCHS if large else {})).items():
-        section = getattr(config, name)
-        steps = max(fewest, round(epochs * frames / section.batch))
-        found[name] = found.get(name, {}) | {"steps": min(section.steps, steps)}
+        part = getattr(config, name)
+        steps = max(fewest, round(epochs * frames / part.batch))
+        found[name] = found.get(name, {}) | {"steps": min(part.steps, steps)}
     holdout = config.holdout if "holdout" in config.model_fields_set else max(1, len(source.runs) // _HELD_OUT)
-    update: dict[str, Any] = {name: _filled(getattr(config, name), values) for name, values in found.items()}
+    update: dict[str, Any] = {}
+    for name, values in found.items():
+        section = getattr(config, name)
+        update[name] = section.model_copy(update={k: v for k, v in values.items() if k not in section.model_fields_set})
     whole = config.model_copy(update={"stride": stride, "holdout": holdout, **update})
     return parse_section(TrainingConfig, whole.model_dump(), "settings")
 
@@ -166,8 +169,3 @@ def _lags(stride: float, shortest: float, times: int, longest: float) -> tuple[f
     """Shortest and longest lag in ps, whole numbers of strides; the longest as far as the runs allow."""
     low = stride * math.ceil(shortest / stride * (1 - 1e-6))
     return low, max(low, min(times * low, stride * math.floor(longest / stride)))
-
-
-def _filled(section: ConfigSection, values: dict[str, Any]) -> ConfigSection:
-    """A section with values for the fields that were not stated."""
-    return section.model_copy(update={k: v for k, v in values.items() if k not in section.model_fields_set})
