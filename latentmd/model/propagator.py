@@ -20,7 +20,7 @@ from latentmd.core.paths.steps import Mixture
 from latentmd.model.file import Bundle, load
 from latentmd.model.manifest import TOLERANCE, split_time
 from latentmd.model.paths import PathSampler, PeptideTrajectories, load_path_model, path_file
-from latentmd.molecule.checks import StructureTemplate, check_frames, structure_template
+from latentmd.molecule.checks import Contacts, StructureTemplate, check_frames, structure_template
 from latentmd.molecule.chemistry import Topology
 from latentmd.molecule.geometry import kabsch
 from latentmd.molecule.stereo import difference, stereochemistry
@@ -315,10 +315,12 @@ class Propagator:
 
     @cached_property
     def _template(self) -> StructureTemplate:
-        """The same in the model's order, with the bonds and angles of the training data where the file has them."""
+        """The same in the model's order, bonds, angles and contacts as in the training data where the file has them."""
         made = structure_template(*self.manifest.molecule())
         bonded = self.manifest.training.get("bonded") or {}
         moments: dict[str, Any] = {name: np.array(values) for name, values in bonded.get("moments", {}).items()}
+        if bonded.get("nearest"):
+            moments["contacts"] = Contacts.seen(made.symbols, made.bonds, np.array(bonded["nearest"]))
         return replace(made, **moments)
 
     @cached_property

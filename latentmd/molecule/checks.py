@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.molecule.bonds import equivalence_classes, neighbour_lists
+from latentmd.molecule.bonds import equivalence_classes, neighbour_lists, separations
 from latentmd.molecule.chemistry import Chemistry, Topology, parts_of
 from latentmd.molecule.torsions import isomer_torsions
 
@@ -137,7 +137,7 @@ class StructureTemplate:
     @property
     def heavy(self) -> Ints:
         """Indices of atoms heavier than hydrogen."""
-        return np.flatnonzero(self.contacts.heavy)
+        return np.flatnonzero([symbol not in ("H", "D", "VS") for symbol in self.symbols])
 
     @cached_property
     def angle_bonds(self) -> tuple[Ints, Ints, Floats]:
@@ -270,46 +270,61 @@ CLASH_DISTANCE = 0.2
 #: Least distance between a hydrogen and another atom more than three bonds apart, nm. The same MD shows 0.135 between
 #: hydrogens, 0.15 in hydrogen bonds, 0.18 otherwise.
 HYDROGEN_CLASH = 0.13
+NEAR = 3  # bonds between atoms whose distance says nothing on contacts of data
+#: Of the least distance of atoms of two kinds in a model's own data: how near they may come. Held-out MD of the example
+#: molecules stays within it.
+SEEN_CLASH = 0.9
 _BRUTE_FORCE_ATOMS = 150  # above this many a k-d tree finds clashes faster than all pairs
 _BLOCK = 20_000  # distances computed at once, few enough for the cache
 
 
 @dataclass(frozen=True)
 class Contacts:
-    """Which atoms may not come near: not those `near` by bonds (codes i · atoms + j, i < j), nor ones not `solid`."""
+    """How near atoms may come: `least` [kinds, kinds] nm by the `kind` of each, but for those `near` by bonds, given as
+    codes i · atoms + j, i < j.
+    """
 
-    heavy: Ints
-    solid: Ints
+    kind: Ints
+    least: Doubles
     near: Ints
 
     @classmethod
     def of(cls, symbols: Sequence[str], bonds: Ints) -> Contacts:
-        """Contacts of a bond graph; the symbol "VS" is a virtual site."""
+        """Contacts of a bond graph; the symbol "VS" is a virtual site, which may be anywhere."""
         from scipy.sparse import coo_array, eye_array
 
         n = len(symbols)
-        heavy = np.array([symbol not in ("H", "D", "VS") for symbol in symbols])
+        kind = np.array([{"VS": 0, "H": 1, "D": 1}.get(symbol, 2) for symbol in symbols])
         one = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
         step = (one + one.T + eye_array(n)).tocsr()
         two = step @ step
         held = []
         for reach, both in ((two, True), (two @ step, False)):  # three bonds, unless both atoms are heavy
             i, j = reach.nonzero()
-            kept = (i < j) & (both | ~(heavy[i] & heavy[j]))
+            kept = (i < j) & (both | (kind[i] < 2) | (kind[j] < 2))
             held.append(i[kept].astype(np.int64) * n + j[kept])
-        return cls(heavy, np.array([symbol != "VS" for symbol in symbols]), np.unique(np.concatenate(held)))
+        least = np.array(
+            [[0.0, 0.0, 0.0], [0.0, HYDROGEN_CLASH, HYDROGEN_CLASH], [0.0, HYDROGEN_CLASH, CLASH_DISTANCE]]
+        )
+        return cls(kind, least, np.unique(np.concatenate(held)))
+
+    @classmethod
+    def seen(cls, symbols: Sequence[str], bonds: Ints, nearest: Doubles) -> Contacts:
+        """Contacts of data with least distances `nearest` [kinds, kinds] nm of atoms more than three bonds apart."""
+        near = np.triu(separations(len(symbols), bonds, NEAR + 1) <= NEAR, 1)
+        return cls(atom_kinds(symbols, bonds), SEEN_CLASH * nearest, np.flatnonzero(near))
 
     @cached_property
     def pairs(self) -> tuple[Ints, Ints, Doubles]:
         """First and second atom of every pair that may clash, and the square of its least distance in nm²."""
-        first, second = np.triu_indices(len(self.heavy), 1)
+        first, second = np.triu_indices(len(self.kind), 1)
         kept = self._count(first, second)
         first, second = first[kept], second[kept]
         return first, second, np.square(self._least(first, second))
 
     def clashes(self, positions: Floats) -> Ints:
         """Number of clashing pairs in each frame of positions (frames, atoms, 3) in nm, shape (frames,)."""
-        if len(self.heavy) > _BRUTE_FORCE_ATOMS:
+        if len(self.kind) > _BRUTE_FORCE_ATOMS:
             return np.fromiter(self._by_tree(positions), dtype=np.int64, count=len(positions))
         first, second, limits = self.pairs
         block = max(1, _BLOCK // max(1, len(first)))
@@ -323,16 +338,22 @@ class Contacts:
         from scipy.spatial import cKDTree
 
         for frame in positions:
-            pairs = cKDTree(frame).query_pairs(CLASH_DISTANCE, output_type="ndarray")
+            pairs = cKDTree(frame).query_pairs(self.least.max(), output_type="ndarray")
             first, second = pairs.min(axis=1), pairs.max(axis=1)
-            distances = np.linalg.norm(frame[first] - frame[second], axis=1)
-            yield int(np.count_nonzero(self._count(first, second) & (distances < self._least(first, second))))
+            close = np.linalg.norm(frame[first] - frame[second], axis=1) < self._least(first, second)
+            yield int(np.count_nonzero(self._count(first[close], second[close])))
 
     def _count(self, first: Ints, second: Ints) -> Ints:
         """Whether pairs (first < second) are atoms that no bonds hold near each other."""
-        held = np.isin(first * len(self.heavy) + second, self.near)
-        return np.asarray(self.solid[first] & self.solid[second] & ~held)
+        return ~np.isin(first * len(self.kind) + second, self.near)
 
     def _least(self, first: Ints, second: Ints) -> Doubles:
         """Least distances of pairs, nm."""
-        return np.where(self.heavy[first] & self.heavy[second], CLASH_DISTANCE, HYDROGEN_CLASH)
+        return self.least[self.kind[first], self.kind[second]]
+
+
+def atom_kinds(symbols: Sequence[str], bonds: Ints) -> Ints:
+    """Kind of each atom, from 0: its element, and hydrogens of N, O and S apart from others."""
+    polar = {i for pair in bonds.tolist() for i, j in (pair, pair[::-1]) if symbols[j] in ("N", "O", "S")}
+    names = [symbol + "*" * (symbol == "H" and i in polar) for i, symbol in enumerate(symbols)]
+    return np.asarray(np.unique(names, return_inverse=True)[1])

@@ -15,7 +15,9 @@ from openmm.app import Element
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.molecule.bonds import neighbour_lists, separations
 from latentmd.molecule.checks import (
+    NEAR,
     angle_triples,
+    atom_kinds,
     bond_angles,
     bond_lengths,
     structure_template,
@@ -32,7 +34,6 @@ _STIFFEST = 4e5, 4e3  # kJ/mol/nm² and kJ/mol/rad², of what data show as rigid
 _ORDER = 0.9  # |mean of exp(iφ)| from which on a torsion counts as stiff: it swings by up to 26 degrees
 _PLANAR = 0.995  # the same of the atoms around one with three bonds, which then lies in their plane
 _DEPTH, _OVERLAP = 0.2, 1.25  # kJ/mol; σ over the least distance seen, where atoms repel each other by some 9 kJ/mol
-_NEAR = 3  # bonds between atoms that do not repel each other
 _FRAMES = 200  # of which distances between all atoms are looked at
 _HEAVY_HYDROGEN = 3.0  # amu, for time steps of 2 fs
 _MOMENTS = "bond_mean", "bond_deviation", "angle_mean", "angle_deviation"
@@ -68,7 +69,7 @@ def bonded_system(topology: Topology, positions: Floats, temperature: float) -> 
         if abs(mean) > least:
             k = _stiffness(kt, -2 * float(np.log(abs(mean))), 1) / share
             twist.addTorsion(*atoms, 1, float(np.angle(mean)) + np.pi, k)
-    for force in (stretch, bend, twist, _repulsion(symbols, bonds, frames[:: max(1, len(frames) // _FRAMES)])):
+    for force in (stretch, bend, twist, _repulsion(symbols, bonds, nearest_contacts(symbols, bonds, frames))):
         system.addForce(force)
     return system
 
@@ -90,28 +91,30 @@ def _twists(around: list[list[int]], bonds: Ints) -> tuple[Ints, list[float], li
     return np.array(quads + centres).reshape(-1, 4), order + [_PLANAR] * many, shares + [1] * many
 
 
-def _repulsion(symbols: list[str], bonds: Ints, frames: Doubles) -> openmm.NonbondedForce:
-    """Lennard-Jones spheres whose pairs overlap no more than the nearest ones of their kinds do in the frames."""
-    from scipy.optimize import linprog
-
-    near = separations(len(symbols), bonds, _NEAR + 1) <= _NEAR
-    polar = {i for pair in bonds.tolist() for i, j in (pair, pair[::-1]) if symbols[j] in ("N", "O", "S")}
-    names = [symbol + "*" * (symbol == "H" and i in polar) for i, symbol in enumerate(symbols)]
-    kinds, kind = np.unique(names, return_inverse=True)
-    first, second = np.nonzero(np.triu(~near, 1))
-    force = openmm.NonbondedForce()
-    nearest = np.full((len(kinds), len(kinds)), np.inf)
-    for frame in frames:
+def nearest_contacts(symbols: list[str], bonds: Ints, frames: Floats) -> Doubles:
+    """Least distances in nm of atoms of two kinds more than three bonds apart, [kinds, kinds]; 0 for none."""
+    first, second = np.nonzero(np.triu(separations(len(symbols), bonds, NEAR + 1) > NEAR, 1))
+    kind = atom_kinds(symbols, bonds)
+    nearest = np.full((kind.max() + 1, kind.max() + 1), np.inf)
+    for frame in frames[:: max(1, len(frames) // _FRAMES)]:
         apart = np.linalg.norm(frame[first] - frame[second], axis=1)
         np.minimum.at(nearest, (kind[first], kind[second]), apart)
     nearest = np.minimum(nearest, nearest.T)
-    pairs = [(a, b) for a, b in zip(*np.triu_indices(len(kinds)), strict=True) if np.isfinite(nearest[a, b])]
-    rows = [np.eye(len(kinds))[a] / 2 + np.eye(len(kinds))[b] / 2 for a, b in pairs]
+    return np.where(np.isfinite(nearest), nearest, 0.0)
+
+
+def _repulsion(symbols: list[str], bonds: Ints, nearest: Doubles) -> openmm.NonbondedForce:
+    """Lennard-Jones spheres whose pairs overlap no more than the nearest ones of their kinds do in the frames."""
+    from scipy.optimize import linprog
+
+    force, count = openmm.NonbondedForce(), len(nearest)
+    pairs = [(a, b) for a, b in zip(*np.triu_indices(count), strict=True) if nearest[a, b] > 0]
+    rows = [np.eye(count)[a] / 2 + np.eye(count)[b] / 2 for a, b in pairs]
     limits = [_OVERLAP * nearest[a, b] for a, b in pairs]
-    sigma = linprog(-np.ones(len(kinds)), rows, limits, bounds=(0.0, 0.5)).x if pairs else np.zeros(len(kinds))
-    for k in kind:
+    sigma = linprog(-np.ones(count), rows, limits, bounds=(0.0, 0.5)).x if pairs else np.zeros(count)
+    for k in atom_kinds(symbols, bonds):
         force.addParticle(0.0, float(sigma[k]), _DEPTH)
-    for i, j in zip(*np.nonzero(np.triu(near, 1)), strict=True):
+    for i, j in zip(*np.nonzero(np.triu(separations(len(symbols), bonds, NEAR + 1) <= NEAR, 1)), strict=True):
         force.addException(int(i), int(j), 0.0, 1.0, 0.0)
     return force
 
@@ -125,12 +128,14 @@ class Bonded:
         energies: in it of the frames it was fitted to, kJ/mol at 0.1, 50 and 99.9 %.
         held: soft torsions, which stay where they are while the rest settles, (torsions, 4).
         moments: means and deviations of bonds and angles that a `StructureTemplate` of the molecule takes.
+        nearest: least distances of atoms of two kinds (`nearest_contacts`), nm.
     """
 
     system: str
     energies: tuple[float, float, float]
     held: list[list[int]]
     moments: dict[str, list[float]] = field(default_factory=dict)
+    nearest: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def of(cls, topology: Topology, positions: Floats, temperature: float) -> Bonded:
@@ -142,7 +147,8 @@ class Bonded:
         held = rotatable_torsions(*topology_arrays(topology)).tolist()
         template = structure_template(topology, positions)
         moments = {name: [float(f"{v:.5g}") for v in getattr(template, name)] for name in _MOMENTS}
-        return cls(text, (energies.low, energies.median, energies.high), held, moments)
+        nearest = nearest_contacts(*topology_arrays(topology), positions).round(4).tolist()
+        return cls(text, (energies.low, energies.median, energies.high), held, moments, nearest)
 
     def settled(self, positions: Floats, temperature: float, seeds: Sequence[int]) -> Doubles:
         """Structures (structures, atoms, 3) in nm with rings closed and atoms apart, each with noise from its seed."""

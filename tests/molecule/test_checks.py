@@ -225,3 +225,20 @@ def test_all_pairs_and_tree_agree_with_the_definition(monkeypatch: pytest.Monkey
     assert made.clashes(frames).tolist() == expected
     monkeypatch.setattr(module, "_BRUTE_FORCE_ATOMS", 10)
     assert made.clashes(frames).tolist() == expected
+
+
+def test_contacts_of_data_are_those_of_their_kinds() -> None:
+    """A hydrogen of oxygen may come nearer to oxygen than one of carbon; three bonds hold atoms, and more do not."""
+    symbols, bonds = ["O", "H", "C", "C", "C", "H"], np.array([(0, 1), (0, 2), (2, 3), (3, 4), (4, 5)])
+    assert module.atom_kinds(symbols, bonds).tolist() == [3, 2, 0, 0, 0, 1]
+    nearest = np.full((4, 4), 0.3)
+    nearest[2, 3] = nearest[3, 2] = 0.15
+    nearest[0, 0] = 0.0  # no data
+    made = Contacts.seen(symbols, bonds, nearest)
+    first, second, limits = made.pairs
+    found = dict(zip(zip(first.tolist(), second.tolist(), strict=True), np.sqrt(limits), strict=True))
+    assert found == pytest.approx({(0, 5): 0.27, (1, 4): 0.27, (1, 5): 0.27})
+    far = np.arange(6)[:, None] * np.array([1.0, 0.0, 0.0])
+    near = far.copy()
+    near[5] = near[0] + [0.0, 0.26, 0.0]
+    assert made.clashes(np.stack([far, near])).tolist() == [0, 1]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentmd.molecule.checks import bond_angles, check_frames, structure_template, torsions
+from latentmd.molecule.checks import Contacts, bond_angles, check_frames, structure_template, torsions
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.bonded import Bonded, bonded_system
 from latentmd.replicas.choice import replica_engine, unsupported
@@ -71,3 +71,21 @@ def test_the_seed_decides_and_structures_do_not_depend_on_each_other(peptides: l
     np.testing.assert_array_equal(first[0], first[2])
     np.testing.assert_array_equal(first[1], alone[0])
     assert np.abs(first[0] - first[1]).max() > 1e-4
+
+
+def test_contacts_are_as_near_as_in_the_data(peptides: list[Any], dynamics: np.ndarray) -> None:
+    """What the data show passes, atoms at two thirds of their least distance do not, and settling takes them apart."""
+    topology = peptides[1].topology
+    model, template = Bonded.of(topology, dynamics, 350.0), structure_template(topology, dynamics)
+    contacts = Contacts.seen(template.symbols, template.bonds, np.array(model.nearest))
+    assert contacts.clashes(dynamics).max() == 0
+    first, second, squares = contacts.pairs
+    frame = dynamics[0].copy()
+    vectors = frame[second] - frame[first]
+    distances = np.linalg.norm(vectors, axis=1)
+    pair = int(np.argmin(distances / np.sqrt(squares)))  # the pair that is nearest to its limit comes nearer
+    shift = vectors[pair] * (1 - 0.7 * np.sqrt(squares[pair]) / distances[pair]) / 2
+    frame[first[pair]] += shift
+    frame[second[pair]] -= shift
+    assert contacts.clashes(frame[None])[0] >= 1
+    assert contacts.clashes(model.settled(frame[None], 350.0, seeds=[3]))[0] == 0

@@ -16,7 +16,7 @@ from latentmd.io.atomic import write_bytes
 from latentmd.io.provenance import KINDS
 from latentmd.model.manifest import ZeroShot
 from latentmd.model.zero_shot import zero_shot_lines
-from latentmd.molecule.checks import CLASH_DISTANCE, HYDROGEN_CLASH, MAX_Z
+from latentmd.molecule.checks import CLASH_DISTANCE, HYDROGEN_CLASH, MAX_Z, SEEN_CLASH
 from latentmd.report import figures
 from latentmd.report import page as report
 from latentmd.report.markup import bullets, commands, metric_table, table
@@ -48,7 +48,8 @@ _CHECKS = {
     "clashes": (
         "clashes",
         f"heavy atoms more than two bonds apart at least {CLASH_DISTANCE:g} nm from each other; hydrogens and atoms "
-        f"more than three bonds away {HYDROGEN_CLASH:g} nm",
+        f"more than three bonds away {HYDROGEN_CLASH:g} nm; of a model of trajectories whose force field is not known "
+        f"{SEEN_CLASH:g} of the least distance that atoms of their elements have in its data",
     ),
 }
 
