@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,42 +12,26 @@ from openmm import app, unit
 from latentmd.integrators.openmm_integrator import LatentIntegrator, as_integer, interruptible
 from latentmd.integrators.openmm_provider import remembered
 from latentmd.systems.parametrise import TEMPERATURE_TOLERANCE
-from latentmd.systems.relaxation import SETTLE_STEPS, StopBelow, centre_held, settling_integrator
+from latentmd.systems.relaxation import SETTLE_STEPS, centre_held, settling_integrator
 from latentmd.units import GAS_CONSTANT
 
 MD, LATENT, SETTLING = 0, 1, 2
 MAX_FORCE = 1e4  # kJ/mol/nm; thermal forces of a molecule at rest in its bonds stay below about half of it
 
 
-@dataclass(frozen=True)
-class Relaxation:
-    """Says whether a structure needs minimisation before MD, and minimises it in `iterations` at most (0: never).
+def relaxed(context: openmm.Context, iterations: int, max_force: float) -> bool:
+    """Minimise a Context if an atom feels a force above `max_force`, kJ/mol/nm, velocities constrained; whether it was.
 
-    It does whose energy is above MD's (`energies`: median and upper limit, kJ/mol) or, where those are not known, one
-    of whose atoms feels a force above `max_force`, kJ/mol/nm. Its energy is brought down to the median at most: a
-    minimum is as far from the canonical distribution as a strained structure.
+    Forces are those of its integrator's groups; 0 iterations never minimise.
     """
-
-    iterations: int = 50
-    max_force: float = MAX_FORCE
-    energies: tuple[float, float] | None = None
-
-    def minimise(self, context: openmm.Context) -> bool:
-        """Minimise a Context if it needs it by the forces of its integrator, velocities constrained; whether it was."""
-        groups, energies = context.getIntegrator().getIntegrationForceGroups(), self.energies
-        if not self.iterations:
-            return False
-        if energies is None:
-            forces = context.getState(forces=True, groups=groups).getForces(asNumpy=True)._value
-            needed = np.max(np.linalg.norm(forces, axis=1)) > self.max_force
-        else:
-            needed = context.getState(energy=True, groups=groups).getPotentialEnergy()._value > energies[1]
-        if needed:
-            reporter = None if energies is None else StopBelow(energies[0])
-            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=self.iterations, reporter=reporter)
-            context.applyConstraints(1e-8)
-            context.applyVelocityConstraints(1e-8)
-        return bool(needed)
+    groups = context.getIntegrator().getIntegrationForceGroups()
+    forces = context.getState(forces=True, groups=groups).getForces(asNumpy=True)._value
+    needed = bool(iterations and np.max(np.linalg.norm(forces, axis=1)) > max_force)
+    if needed:
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=iterations)
+        context.applyConstraints(1e-8)
+        context.applyVelocityConstraints(1e-8)
+    return needed
 
 
 class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
@@ -95,8 +78,8 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
                     f"the MD integrator is at {kelvin:g} K, the model at {expected:g} K; give the MD {expected:g} K"
                 )
 
-    def hand_to_md(self, context: openmm.Context, relaxation: Relaxation) -> bool:
-        """Make MD current after latent steps: minimise the structure if it needs it (returned), and settle it.
+    def hand_to_md(self, context: openmm.Context, iterations: int, max_force: float) -> bool:
+        """Make MD current after latent steps: minimise the structure if it needs it (`relaxed`, returned); settle it.
 
         Settling is a short Langevin run of strong friction that counts no time. Velocities drawn for positions at the
         same time are half a step off those of a leapfrog scheme, which stiff bonds feel as heat, and a decoded
@@ -104,7 +87,7 @@ class AlternatingIntegrator(openmm.CompoundIntegrator):  # type: ignore[misc]
         distribution (Zhang et al. 2019, doi:10.1021/acs.jpca.9b02771).
         """
         self.setCurrentIntegrator(MD)
-        minimised = relaxation.minimise(context)
+        minimised = relaxed(context, iterations, max_force)
         if self.settle_steps:
             now, steps = context.getTime(), context.getStepCount()
             self.getIntegrator(SETTLING).setStepSize(self._md.getStepSize())
@@ -164,8 +147,8 @@ class AlternationSchedule:
         """Relax the structure of latent steps if it needs it, and switch the integrator."""
         index, _ = self.position(simulation.currentStep)
         if index == MD:
-            relaxation = Relaxation(self.relax_iterations, self.max_force)
-            self.relaxations += simulation.integrator.hand_to_md(simulation.context, relaxation)
+            limits = self.relax_iterations, self.max_force
+            self.relaxations += simulation.integrator.hand_to_md(simulation.context, *limits)
         else:
             simulation.integrator.setCurrentIntegrator(LATENT)
 

@@ -10,7 +10,7 @@ from latentmd.arrays import Floats
 from latentmd.replicas.cuda import CudaEngine, cuda_device
 from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.library import SWITCH, library
-from latentmd.replicas.replicas import Replicas, Settings
+from latentmd.replicas.replicas import Machine, Replicas, Settings
 from latentmd.replicas.terms import UnsupportedError, read_terms
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ def engine_in_use() -> str:
 
 
 def replica_engine(
-    system: openmm.System, positions: Floats, *, threads: int = 1, **settings: Unpack[Settings]
-) -> Replicas:
+    system: openmm.System, positions: Floats, *, threads: int = 1, platform: Machine | None = None,
+    **settings: Unpack[Settings],
+) -> Replicas:  # fmt: skip
     """Make the fastest engine that can simulate a System, from positions (replicas, atoms, 3) in nm; see `Settings`.
+
+    Threads are those of the lanes; `platform` is OpenMM's and its threads where no kernel fits (None: by size).
 
     The choice depends on the System and the machine alone, never on how many replicas there are, so that a replica is
     the same in however many processes. `LATENTMD_REPLICAS=cpu` leaves the GPU out, `off` both kernels.
@@ -51,7 +54,7 @@ def replica_engine(
     if unsupported(system):
         from latentmd.replicas.one_by_one import OneByOne
 
-        return OneByOne(system, positions, **settings)
+        return OneByOne(system, positions, platform=platform, **settings)
     if device := cuda_device():
         with suppress(UnsupportedError):  # the GPU takes 256 atoms and single hydrogens, the lanes what was read
             return CudaEngine(system, positions, device, threads=threads, **settings)

@@ -11,7 +11,7 @@ import openmm
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import engine_seed
-from latentmd.replicas.replicas import Replicas, Settings, check_steps
+from latentmd.replicas.replicas import Machine, Replicas, Settings, check_steps
 from latentmd.systems.parametrise import barostat_fault, thermostat_fault
 from latentmd.systems.relaxation import StopBelow
 
@@ -22,15 +22,15 @@ _TOLERANCE = 1e-8  # of constraints, relative
 class OneByOne(Replicas):
     """Replicas in one OpenMM Context that the replicas take turns in.
 
-    Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw). The
-    Reference platform keeps a spare normal number from one stretch to the next, so that Langevin dynamics here depends
-    on the order of calls; velocities do not. ValueError where the System has a thermostat or a barostat of its own.
+    Random numbers are OpenMM's, seeded for every stretch of dynamics by (seed, number of the replica, draw), so that
+    neither other replicas nor earlier calls decide them. The platform is by size, unless one is given with its threads
+    on a CPU. ValueError where the System has a thermostat or a barostat of its own.
     """
 
     variant = "OpenMM"
 
     def __init__(
-        self, system: openmm.System, positions: Floats, *, platform: str | None = None, **settings: Unpack[Settings]
+        self, system: openmm.System, positions: Floats, platform: Machine | None = None, **settings: Unpack[Settings]
     ) -> None:
         if fault := thermostat_fault(system) or barostat_fault(system):
             raise ValueError(fault)
@@ -40,7 +40,9 @@ class OneByOne(Replicas):
         self._force = _torsion_restraints(self.restraints)
         if len(self.restraints):
             self._system.addForce(self._force)
-        self._platform = openmm.Platform.getPlatformByName(platform or ("Reference" if len(masses) <= 150 else "CPU"))
+        name, threads = platform or ("Reference" if len(masses) <= 150 else "CPU", None)
+        self._platform = openmm.Platform.getPlatformByName(name)
+        self._properties = {"Threads": str(threads)} if threads and name == "CPU" else {}
         self._contexts: dict[tuple[str, float], openmm.Context] = {}
 
     def __repr__(self) -> str:
@@ -76,7 +78,8 @@ class OneByOne(Replicas):
             integrator.setTemperature(float(self.temperatures[r]))
             integrator.setFriction(friction)
             integrator.setRandomNumberSeed(self._seed(r))
-            context.reinitialize(preserveState=True)  # so that the seed counts
+            context.reinitialize()  # so that the seed counts
+            self._load(r, context)
             self._step(r, context, steps)
         self.draw += steps
 
@@ -106,10 +109,13 @@ class OneByOne(Replicas):
         """Every replica that is not broken, loaded into a Context."""
         context = self._context(kind, timestep)
         for r in np.flatnonzero(~self.broken()).tolist():
-            self._restrain(r, context)
-            context.setPositions(self.positions[r])
-            context.setVelocities(self.velocities[r])
+            self._load(r, context)
             yield r, context
+
+    def _load(self, replica: int, context: openmm.Context) -> None:
+        self._restrain(replica, context)
+        context.setPositions(self.positions[replica])
+        context.setVelocities(self.velocities[replica])
 
     def _context(self, kind: str, timestep: float) -> openmm.Context:
         if (kind, timestep) not in self._contexts:
@@ -117,7 +123,7 @@ class OneByOne(Replicas):
             if kind == "langevin":
                 integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, timestep)
             integrator.setConstraintTolerance(_TOLERANCE)
-            self._contexts[kind, timestep] = openmm.Context(self._system, integrator, self._platform)
+            self._contexts[kind, timestep] = openmm.Context(self._system, integrator, self._platform, self._properties)
         return self._contexts[kind, timestep]
 
     def _restrain(self, replica: int, context: openmm.Context) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.units import GAS_CONSTANT
 
+Machine = tuple[str, int]  # name of a platform of OpenMM, and its threads
+
 
 @dataclass(frozen=True)
 class ReplicaState:

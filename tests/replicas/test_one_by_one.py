@@ -43,6 +43,24 @@ def test_velocities_belong_to_the_number_of_a_replica(dipeptide: Any) -> None:
     assert np.abs(whole[0] - whole[1]).max() > 1e-4
 
 
+@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+def test_noise_of_dynamics_is_decided_by_seed_number_and_draw(dipeptide: Any, platform: str) -> None:
+    """Neither by earlier calls, nor by who is beside; an odd number of normal numbers comes first."""
+
+    def moved(numbers: list[int], seed: int) -> Any:
+        start = _start(dipeptide, len(numbers))
+        engine = OneByOne(dipeptide.system, start, platform=(platform, 1), seed=seed, numbers=numbers)
+        engine.minimize(30)
+        engine.draw_velocities()
+        engine.langevin(3, timestep=0.002, friction=1.0)
+        engine.langevin(4, timestep=0.002, friction=1.0)
+        return engine.positions
+
+    both = moved([0, 1], 3)
+    np.testing.assert_array_equal(moved([1], 3)[0], both[1])
+    assert np.abs(moved([1], 4)[0] - both[1]).max() > 1e-6
+
+
 def test_dynamics_keep_constraints_and_differ_between_replicas(dipeptide: Any) -> None:
     engine = OneByOne(dipeptide.system, _start(dipeptide, 2), seed=3)
     engine.minimize(30)

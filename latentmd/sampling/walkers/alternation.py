@@ -1,20 +1,13 @@
-"""Latent steps and MD by turns: how they and the frames saved fit into a cycle, and the job that follows it."""
+"""Latent steps and MD by turns: how they and the frames saved fit into a cycle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-import numpy as np
-
-from latentmd.arrays import Doubles, Ints
 from latentmd.model.manifest import Manifest, split_time
 from latentmd.model.peptide_file import PeptideManifest
-from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.run.preparation import Arrays
-from latentmd.sampling.walkers.jobs import Keep, MadeFrames, WalkerJob
 from latentmd.units import format_time
 
 _CYCLE = 1000.0  # default length of a cycle, ps
@@ -85,100 +78,3 @@ def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timeste
                     f"{format_time(segment.duration)}; the model's steps are {lags}: change --burst"
                 ) from error
     return cycle
-
-
-class Moved(Protocol):
-    """Walkers that latent steps and MD move together.
-
-    Attributes:
-        kinds: what moved each walker last: "latent", "md", or "relaxed" for MD after a minimisation.
-        counts: walkers "minimised", and latent steps "replaced_by_md".
-    """
-
-    kinds: list[str]
-    counts: dict[str, int]
-
-    @property
-    def positions(self) -> Doubles:
-        """Copy of the positions in nm, shape (walkers, atoms, 3)."""
-
-    def energies(self) -> Doubles:
-        """Potential energies in kJ/mol, shape (walkers,)."""
-
-    def jump(self, duration: float) -> Ints:
-        """Make a latent step of so many ps; places of the walkers for which no sound structure was drawn."""
-
-    def run_md(self, rows: Ints, duration: float) -> None:
-        """Run MD of the walkers at some places, relaxed before where a latent step moved them last; ps."""
-
-    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
-        """A function that gives the arrays to go on from after so many frames; None where that cannot be from here.
-
-        A cycle has `cycle` frames; `ended` says whether these are all.
-        """
-
-
-@dataclass(frozen=True)
-class Alternation(WalkerJob):
-    """Latent steps and MD by turns, in cycles of so many ps, of the walkers of a batch together.
-
-    A batch depends on the number of walkers alone, and random numbers belong to the seed, the walker and the step, so
-    that results depend neither on the number of processes nor on where a run was stopped.
-    """
-
-    cycle: float = 1000.0
-
-    def moved(self, group: tuple[int, ...]) -> Moved:
-        """Walkers at the minimised structure, or where an earlier session left them."""
-        raise NotImplementedError
-
-    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
-        """Frames cycle by cycle."""
-        s, state = self.settings, self.states.get(group[0])
-        with clock("MD"):
-            moved = self.moved(group)
-        plan, done = cycle_plan(self.cycle, s.burst, s.interval), 0 if state is None else state.frames
-        while done < s.frames:
-            made = []
-            for segment in plan:
-                _advance(moved, segment, clock)
-                if segment.save:
-                    made.append((moved.positions, moved.energies(), list(moved.kinds)))
-            positions, energies, kinds = zip(*made[: s.frames - done], strict=True)
-            x, potential = np.array(positions), np.array(energies)
-            if s.settle:
-                with clock("settling"):
-                    self._settle(group, done, (x, potential), kinds)
-            done += len(x)
-            arrays = moved.keep(done, len(made), done == s.frames)
-            yield MadeFrames(x, potential, kinds, _states(group, arrays), moved.counts)
-
-    def _settle(
-        self, group: tuple[int, ...], done: int, frames: tuple[Doubles, Doubles], kinds: Sequence[list[str]]
-    ) -> None:
-        """Settle the decoded structures of a cycle, all together; the walkers go on from where they were."""
-        places = [(i, k) for i, row in enumerate(kinds) for k, kind in enumerate(row) if kind == "latent"]
-        if not places:
-            return
-        at = tuple(np.transpose(places))
-        positions, energies = frames
-        positions[at], energies[at] = self.settled(
-            positions[at], [group[k] for _, k in places], [done + i for i, _ in places]
-        )
-        for i, k in places:
-            kinds[i][k] = "settled"
-
-
-def _states(group: tuple[int, ...], arrays: Callable[[], Arrays] | None) -> Keep | None:
-    return None if arrays is None else lambda: {group: arrays()}
-
-
-def _advance(moved: Moved, segment: Segment, clock: PhaseClock) -> None:
-    """Move walkers by a segment; MD covers the time of those for which no sound structure was drawn."""
-    left: Ints = np.arange(len(moved.kinds))
-    if segment.kind == "latent":
-        with clock("latent steps"):
-            left = moved.jump(segment.duration)
-    if len(left):
-        with clock("MD"):
-            moved.run_md(left, segment.duration)

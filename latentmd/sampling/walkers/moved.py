@@ -1,63 +1,106 @@
-"""Walkers that latent steps and MD move by turns: a batch with the replica kernel, or one after another in OpenMM."""
+"""Walkers that latent steps and MD move by turns, the walkers of a batch together."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-import openmm
-import torch
 from numpy.typing import NDArray
-from openmm import unit
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.core.noise import noise_generator
-from latentmd.integrators.openmm_integrator import LatentIntegrator
-from latentmd.integrators.openmm_provider import COUNT
-from latentmd.integrators.schedule import LATENT, MAX_FORCE, MD, SETTLING, Relaxation, alternate
 from latentmd.model.propagator import MAX_DRAWS, Propagator
 from latentmd.replicas.choice import replica_engine
-from latentmd.replicas.replicas import Replicas, ReplicaState
+from latentmd.replicas.replicas import Replicas, ReplicaState, Settings
 from latentmd.replicas.settle import EnergyRange
+from latentmd.sampling.run.clock import PhaseClock
 from latentmd.sampling.run.preparation import Arrays, Prepared
-from latentmd.sampling.walkers.alternation import Alternation, Moved
+from latentmd.sampling.walkers.alternation import Segment, cycle_plan
 from latentmd.sampling.walkers.folder import State
-from latentmd.systems.dynamics import walker_seed
+from latentmd.sampling.walkers.jobs import MadeFrames, WalkerJob
 from latentmd.systems.relaxation import SETTLE_FRICTION, SETTLE_STEPS
 
 _PROPOSAL = 2  # purpose of the noise of the first draw of a latent step; further draws follow
+_MINIMISER_STEPS = 100
 _TOLERANCE = 10.0  # kJ/mol/nm, where a minimisation ends if it does not reach the energy before
 
 
 @dataclass(frozen=True)
-class ReplicaAlternateJob(Alternation):
-    """Latent steps in one batch, and MD with the replica kernel."""
+class AlternateJob(WalkerJob):
+    """Latent steps and MD by turns, in cycles of so many ps, of the walkers of a batch together.
 
-    def moved(self, group: tuple[int, ...]) -> MovedBatch:
-        """Walkers at the minimised structure, or where an earlier session left them."""
-        moved = MovedBatch(self.prepared, self.propagator, group, seed=self.settings.seed, limits=self.energies)
-        if group[0] in self.states:
-            moved.restore(self.states[group[0]])
-        return moved
+    A batch depends on the number of walkers alone, and random numbers belong to the seed, the walker and the step, so
+    that results depend neither on the number of processes nor on where a run was stopped.
+    """
+
+    cycle: float = 1000.0
+
+    def blocks(self, group: tuple[int, ...], stopped: Callable[[], bool], clock: PhaseClock) -> Iterator[MadeFrames]:
+        """Frames cycle by cycle."""
+        assert self.energies is not None
+        s, state = self.settings, self.states.get(group[0])
+        with clock("MD"):
+            moved = MovedBatch(self.prepared, self.propagator, group, seed=s.seed, limits=self.energies)
+            if state is not None:
+                moved.restore(state)
+        plan, done = cycle_plan(self.cycle, s.burst, s.interval), 0 if state is None else state.frames
+        while done < s.frames:
+            made = []
+            for segment in plan:
+                _advance(moved, segment, clock)
+                if segment.save:
+                    made.append((moved.positions, moved.energies(), list(moved.kinds)))
+            positions, energies, kinds = zip(*made[: s.frames - done], strict=True)
+            x, potential = np.array(positions), np.array(energies)
+            if s.settle:
+                with clock("settling"):
+                    self._settle(group, done, (x, potential), kinds)
+            done += len(x)
+            yield MadeFrames(x, potential, kinds, lambda: {group: moved.arrays()}, moved.counts)
+
+    def _settle(
+        self, group: tuple[int, ...], done: int, frames: tuple[Doubles, Doubles], kinds: Sequence[list[str]]
+    ) -> None:
+        """Settle the decoded structures of a cycle, all together; the walkers go on from where they were."""
+        places = [(i, k) for i, row in enumerate(kinds) for k, kind in enumerate(row) if kind == "latent"]
+        if not places:
+            return
+        at = tuple(np.transpose(places))
+        positions, energies = frames
+        positions[at], energies[at] = self.settled(
+            positions[at], [group[k] for _, k in places], [done + i for i, _ in places]
+        )
+        for i, k in places:
+            kinds[i][k] = "settled"
+
+
+def _advance(moved: MovedBatch, segment: Segment, clock: PhaseClock) -> None:
+    """Move walkers by a segment; MD covers the time of those for which no sound structure was drawn."""
+    left: Ints = np.arange(len(moved.kinds))
+    if segment.kind == "latent":
+        with clock("latent steps"):
+            left = moved.jump(segment.duration)
+    if len(left):
+        with clock("MD"):
+            moved.run_md(left, segment.duration)
 
 
 class MovedBatch:
-    """Positions, velocities and kinds of walkers, moved by latent steps and by MD; a `Moved`.
+    """Positions, velocities and kinds of walkers, moved by latent steps and by MD.
 
     What follows a latent step is what `AlternatingIntegrator.hand_to_md` does: minimisation of structures that MD would
-    never show, down to the median energy of MD (by forces where `limits` is None), then a short Langevin run of
-    strong friction that counts no time.
+    never show, down to the median energy of MD, then a short Langevin run of strong friction that counts no time.
+    `kinds` say what moved each walker last: "latent", "md", or "relaxed" for MD after a minimisation; `counts` are
+    walkers "minimised", and latent steps "replaced_by_md".
     """
 
     def __init__(
-        self, prepared: Prepared, propagator: Propagator, walkers: Sequence[int], seed: int, limits: EnergyRange | None
+        self, prepared: Prepared, propagator: Propagator, walkers: Sequence[int], seed: int, limits: EnergyRange
     ) -> None:
         self.walkers, self.seed, self.limits = list(walkers), seed, limits
-        self.propagator, self.molecule = propagator, prepared.molecule
+        self.propagator, self.prepared, self.molecule = propagator, prepared, prepared.molecule
         start = np.repeat(np.asarray(prepared.reference, np.float64)[None], len(self.walkers), axis=0)
         self._engine = self._made(start, self.walkers)
         self._engine.constrain()
@@ -68,10 +111,9 @@ class MovedBatch:
         self.counts = {"minimised": 0, "replaced_by_md": 0}
 
     def _made(self, positions: Doubles, numbers: Sequence[int]) -> Replicas:
-        temperature = self.molecule.protocol.temperature
-        return replica_engine(
-            self.molecule.system, positions, temperature=temperature, seed=self.seed, numbers=numbers, threads=1
-        )
+        settings: Settings = {"temperature": self.molecule.protocol.temperature, "seed": self.seed, "numbers": numbers}
+        machine = self.prepared.platform, self.prepared.threads
+        return replica_engine(self.molecule.system, positions, platform=machine, **settings)
 
     @property
     def positions(self) -> Doubles:
@@ -92,10 +134,6 @@ class MovedBatch:
             "latent steps": np.array(self.latent_steps),
             "kinds": np.array(self.kinds),
         }
-
-    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays]:
-        """The function of `Moved.keep`, which is possible after every frame."""
-        return self.arrays
 
     def restore(self, state: State) -> None:
         """Go back to a state that was kept."""
@@ -147,15 +185,11 @@ class MovedBatch:
         self._put(engine, rows)
         for row in rows:
             self.kinds[row] = "md"
-        if self.limits is None:
-            strained = rows[np.linalg.norm(engine.forces(), axis=2).max(axis=1) > MAX_FORCE]
-        else:
-            strained = rows[self.limits.above(engine.energies())]
+        strained = rows[self.limits.above(engine.energies())]
         if len(strained):
             held = self._taken(strained)
             velocities = held.velocities
-            enough = None if self.limits is None else self.limits.median
-            held.minimize(_MINIMISER_STEPS, tolerance=_TOLERANCE, enough=enough)
+            held.minimize(_MINIMISER_STEPS, tolerance=_TOLERANCE, enough=self.limits.median)
             held.set_velocities(velocities)
             held.constrain()
             self._put(held, strained)
@@ -204,130 +238,3 @@ class _RowNoise:
     def standard_normal(self, size: tuple[int, ...], dtype: Any = np.float64) -> NDArray[Any]:
         """Normal numbers of a shape (rows, ...)."""
         return np.stack([g.standard_normal(size[1:], dtype=dtype) for g in self._generators])
-
-
-#: Streams of walker_seed: first velocities, and noise after a number of frames.
-_VELOCITIES, _NOISE = 3, 4
-_CYCLES_BETWEEN_SEEDS = 10
-_MINIMISER_STEPS = 100
-
-
-@dataclass(frozen=True)
-class AlternateJob(Alternation):
-    """Latent steps and MD by turns, in one CompoundIntegrator."""
-
-    @cached_property
-    def engine(self) -> _Engine:
-        """The Context, for one walker after another."""
-        torch.set_num_threads(1)
-        return _Engine(self)
-
-    def load(self) -> None:
-        """Load the model and make the Context."""
-        assert self.engine
-
-    def moved(self, group: tuple[int, ...]) -> Moved:
-        """The Context with a walker at the minimised structure, or where an earlier session left it."""
-        self.engine.start(group[0], self.states.get(group[0]))
-        return self.engine
-
-
-class _Engine:
-    """The OpenMM Context of an AlternateJob."""
-
-    def __init__(self, job: AlternateJob) -> None:
-        self.job = job
-        protocol = job.molecule.protocol
-        self.system = copy.deepcopy(job.molecule.system)
-        self.latent = LatentIntegrator(
-            protocol.temperature, job.model, job.settings.interval, system=self.system,
-            topology=job.molecule.topology, seed=job.settings.seed % 2**31, device=job.settings.device,
-        )  # fmt: skip
-        self.md = job.molecule.langevin(job.settings.seed)
-        self.compound, _ = alternate(self.md, self.latent)
-        properties = {"Threads": str(job.prepared.threads)} if job.prepared.platform == "CPU" else {}
-        platform = openmm.Platform.getPlatformByName(job.prepared.platform)
-        self.context = openmm.Context(self.system, self.compound, platform, properties)
-        self.groups = set(range(32)) - {self.latent.getForceGroup()}
-        limits = None if job.energies is None else (job.energies.median, job.energies.high)
-        self.relaxation = Relaxation(_MINIMISER_STEPS, energies=limits)
-        self.walker, self.kinds = 0, ["md"]
-        self.counts: dict[str, int] = {}
-
-    def start(self, walker: int, state: State | None) -> None:
-        """Put a walker at the minimised structure with new velocities, or at a state of an earlier session."""
-        self.walker = walker
-        if state is not None:
-            self.counts, self.kinds = dict(state.counts), [str(state.arrays["kind"])]
-            self._begin(state.frames, state.arrays)
-            return
-        self.counts, self.kinds = {"minimised": 0, "replaced_by_md": 0}, ["md"]
-        self.context.setPositions(self.job.prepared.reference)
-        seed = self._seed(_VELOCITIES)
-        self.context.setVelocitiesToTemperature(self.job.molecule.protocol.temperature, seed)
-        self.context.setParameter(COUNT, 0)
-        self.renew(0)
-
-    def renew(self, frames: int) -> Arrays:
-        """Give the next frames a noise stream of their own; return the arrays that a resumed run starts from."""
-        state = self.context.getState(positions=True, velocities=True, parameters=True)
-        arrays = {
-            "positions": state.getPositions(asNumpy=True)._value,
-            "velocities": state.getVelocities(asNumpy=True)._value,
-            "latent steps": np.array(state.getParameters()[COUNT]),
-            "kind": np.array(self.kinds[0]),
-        }
-        self._begin(frames, arrays)
-        return arrays
-
-    def _begin(self, frames: int, arrays: Arrays) -> None:
-        """Reinitialise the Context from saved arrays, so that they alone decide how the run goes on."""
-        apart = 0 if self.job.prepared.platform == "CPU" else 1  # a Context there has one random number generator
-        self.md.setRandomNumberSeed(self._seed(_NOISE + 2 * frames))
-        self.compound.getIntegrator(SETTLING).setRandomNumberSeed(self._seed(_NOISE + 2 * frames + apart))
-        self.context.reinitialize()
-        self.latent.setStream(self.walker)
-        self.context.setParameter(COUNT, float(arrays["latent steps"]))
-        self.context.setPositions(arrays["positions"])
-        self.context.setVelocities(arrays["velocities"])
-
-    def _seed(self, stream: int) -> int:
-        return walker_seed(self.job.settings.seed, self.walker, stream) % (2**31 - 2) + 1
-
-    def keep(self, frames: int, cycle: int, ended: bool) -> Callable[[], Arrays] | None:
-        """Renew the noise every few cycles, and at the end, where a state can be kept; as `Moved.keep`."""
-        if not ended and frames % (_CYCLES_BETWEEN_SEEDS * cycle):
-            return None
-        arrays = self.renew(frames)
-        return lambda: arrays
-
-    @property
-    def positions(self) -> Doubles:
-        """Positions in nm, shape (1, atoms, 3)."""
-        return np.array(self.context.getState(positions=True).getPositions(asNumpy=True)._value)[None]
-
-    def energies(self) -> Doubles:
-        """Potential energy in kJ/mol, shape (1,)."""
-        state = self.context.getState(energy=True, groups=self.groups)
-        return np.array([state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)])
-
-    def jump(self, duration: float) -> Ints:
-        """Make a latent step of so many ps; [0] where no sound structure was drawn."""
-        self.compound.setCurrentIntegrator(LATENT)
-        openmm.Integrator.setStepSize(self.latent, duration)  # the Context's own time is not used here
-        try:
-            self.compound.step(1)
-        except openmm.OpenMMException:
-            self.counts["replaced_by_md"] += 1  # no sound structure was drawn: MD covers this time instead
-            return np.array([0])
-        self.kinds = ["latent"]
-        return np.array([], dtype=np.int64)
-
-    def run_md(self, rows: Ints, duration: float) -> None:
-        """Run MD of so many ps, after what `hand_to_md` does where a latent step moved the walker last."""
-        if self.kinds == ["latent"]:
-            minimised = self.compound.hand_to_md(self.context, self.relaxation)
-            self.counts["minimised"] += minimised
-            self.kinds = ["relaxed" if minimised else "md"]
-        self.compound.setCurrentIntegrator(MD)
-        self.compound.step(round(duration / self.job.molecule.protocol.timestep))

@@ -1,4 +1,4 @@
-"""Walkers that a model moves: latent rollouts alone, or latent steps and OpenMM MD by turns."""
+"""Walkers that a model moves: latent rollouts alone, or latent steps and MD by turns."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
     request = request_of("simulate", s, prepared, model)
     why_not = unsupported(molecule.system)
     if s.mode == "model":
-        request["engine"] = "OpenMM" if why_not else "replicas"  # their states differ, so that both must resume alike
+        request["engine"] = "one by one" if why_not else "replicas"  # their noise differs: both must resume alike
     jobs = partial(_jobs, cycle=cycle, alone=bool(why_not) and s.mode == "model")
     plan = RolloutPlan("simulate", s, prepared=prepared, processes=count, make_jobs=jobs, request=request, model=model)
     plan.reference, plan.details = model.reference, {"device": s.device, "settle": s.settle}
@@ -105,7 +105,7 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
 def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alone: bool) -> list[Job]:
     """Jobs of latent rollouts, or of alternation with MD by OpenMM (alone, one by one) or by the replica engine."""
     from latentmd.sampling.walkers.latent import LatentJob  # these load torch
-    from latentmd.sampling.walkers.moved import AlternateJob, ReplicaAlternateJob
+    from latentmd.sampling.walkers.moved import AlternateJob
 
     assert plan.model is not None
     s, used = plan.settings, plan.model.bind(plan.prepared, folder)
@@ -113,7 +113,7 @@ def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alon
     shared: dict[str, Any] = {"states": states, "energies": plan.energies, "model": used.name}
     job: Callable[..., Job] = LatentJob
     if s.mode == "model":
-        job, shared["cycle"] = AlternateJob if alone else ReplicaAlternateJob, cycle
+        job, shared["cycle"] = AlternateJob, cycle
     return [
         job(plan.prepared, s, folder, [walker for group in part for walker in group], batches=tuple(part), **shared)
         for part in share(unfinished(batches(s.walkers, alone), states, s.frames), plan.processes)

@@ -11,7 +11,7 @@ import pytest
 from latentmd.replicas.library import library
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.walkers.folder import trajectory_path
-from latentmd.sampling.walkers.moved import ReplicaAlternateJob
+from latentmd.sampling.walkers.moved import AlternateJob
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the kernel is not installed: there was no C++ compiler")
 
@@ -22,7 +22,7 @@ ENERGIES = EnergyRange(-115.0, -73.0, -20.0)  # of alanine dipeptide at 350 K, r
 def _job(prepared: Any, s: Any, folder: Path, bundle: Path, *batches: tuple[int, ...], **more: Any) -> Any:
     folder.mkdir(exist_ok=True)
     walkers = [walker for batch in batches for walker in batch]
-    return ReplicaAlternateJob(
+    return AlternateJob(
         prepared, s, folder, walkers, model=str(bundle), cycle=100.0, energies=ENERGIES, batches=batches, **more
     )
 
@@ -50,7 +50,7 @@ def test_a_batch_does_not_depend_on_others_nor_on_where_it_was_stopped(
     folder.mkdir()
     batches = ((0, 1), (2,))
     run_job(
-        ReplicaAlternateJob(
+        AlternateJob(
             prepared, s, folder, [0, 1, 2], model=str(ou_bundle), cycle=100.0, energies=ENERGIES, batches=batches
         )
     )
