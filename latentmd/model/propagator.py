@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.core.noise import CounterNoise
-from latentmd.core.paths.steps import Mixture
+from latentmd.core.steps.flow import FlowPredictor
 from latentmd.model.file import Bundle, load
 from latentmd.model.manifest import TOLERANCE, split_time
 from latentmd.model.paths import PathSampler, PeptideTrajectories, load_path_model, path_file
@@ -97,7 +97,7 @@ class Propagator:
         return self.manifest.of_peptides
 
     @property
-    def mixture(self) -> Mixture | None:
+    def mixture(self) -> FlowPredictor | None:
         """The predictor, where its steps are a mixture over cells, which it says by their number; None for others."""
         predictor = getattr(self.module, "predictor", None)
         return predictor if getattr(predictor, "cells", 0) else None

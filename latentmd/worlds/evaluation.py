@@ -16,10 +16,11 @@ from latentmd.analysis.metric import Document
 from latentmd.analysis.representation import axis_deviations, linear_probe_r2, rank_me
 from latentmd.arrays import Doubles, Floats
 from latentmd.systems.toy.langevin import LangevinWorld
+from latentmd.systems.toy.particles import radial_distribution
 from latentmd.worlds.config import WorldConfig
 from latentmd.worlds.model import WorldModel
 from latentmd.worlds.parts import Runs, TrainedWorld
-from latentmd.worlds.trajectories import Sample, WorldData, radial_distribution
+from latentmd.worlds.trajectories import Sample, WorldData
 
 _CHAINS, _STEPS, _SETTLE = 2048, 2000, 800
 _CORE = 1.0  # kT above the bottom of a basin: the core of it, which a transition has to reach
@@ -100,9 +101,9 @@ def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: in
 def structure_figures(data: WorldData, truth: Doubles, found: Doubles) -> dict[str, float]:
     """Relative RMS error of g(r) in the last half of forecasts [starts, steps, particles, 1 + shells]; temperature."""
     assert data.fluid
-    half = truth.shape[1] // 2
-    r, expected = radial_distribution(data.fluid, truth[:, half:])  # shells grow with the radius: r is their weight
-    _, g = radial_distribution(data.fluid, found[:, half:])
+    half, (box, dimensions) = truth.shape[1] // 2, (data.fluid.box, data.fluid.dimensions)
+    r, expected = radial_distribution(truth[:, half:, :, 1:], box, dimensions)  # shells grow: r is their weight
+    _, g = radial_distribution(found[:, half:, :, 1:], box, dimensions)
     scale = np.sqrt(np.average((expected - 1) ** 2, weights=r))
     return {
         "rdf_error": float(np.sqrt(np.average((g - expected) ** 2, weights=r)) / scale),

@@ -12,7 +12,7 @@ import torch
 
 from latentmd.analysis.metric import Document
 from latentmd.io.atomic import write_json
-from latentmd.io.folder import Policy, RunFiles, check_folder, claim_folder, policy_of
+from latentmd.io.folder import RunFiles, claim_folder, policy_of
 from latentmd.io.progress import Progress, quiet
 from latentmd.systems.toy.world import World, WorldError
 from latentmd.systems.toy.world import world as world_by_name
@@ -30,16 +30,6 @@ _WORLD = RunFiles("world", (CHECKPOINTS, MODEL, TABLE, "training.csv", "*.png", 
 
 
 @dataclass(frozen=True)
-class WorldPlan:
-    """A training that can be run: all that can be wrong with what was asked has been checked."""
-
-    world: World
-    config: WorldConfig
-    out: Path
-    policy: Policy
-
-
-@dataclass(frozen=True)
 class WorldResult:
     """What a training on a world found: all figures, the main ones as text, and the names of the files."""
 
@@ -49,10 +39,10 @@ class WorldResult:
 
 
 def plan_world(
-    world: str, out: str | Path, observe: str | None = None, *, predictor: str | None = None, seed: int = 0,
-    config: str | Path | None = None, changes: Document | None = None, policy: Policy = "new",
-) -> WorldPlan:  # fmt: skip
-    """Check everything that a training on a world is asked for (see `train_world`), before anything is computed."""
+    world: str, observe: str | None = None, *, predictor: str | None = None, seed: int = 0,
+    config: str | Path | None = None, changes: Document | None = None,
+) -> tuple[World, WorldConfig]:  # fmt: skip
+    """The world and the settings of a training as `train_world` is asked for it; ConfigError where they are wrong."""
     settings = merged(read_toml(config) if config is not None else {}, changes or {})
     settings = merged(settings, {"seed": seed, "predictor": {"kind": predictor} if predictor else {}})
     try:
@@ -62,8 +52,7 @@ def plan_world(
     except WorldError as error:
         raise ConfigError(str(error)) from error
     chosen = world_config(world, how, RECIPES[world, how], settings)
-    check_folder(Path(out), policy, _WORLD)
-    return WorldPlan(_with_parameters(found, chosen.parameters), chosen, Path(out), policy)
+    return _with_parameters(found, chosen.parameters), chosen
 
 
 def _with_parameters(world: Any, parameters: Document) -> World:
@@ -102,24 +91,23 @@ def train_world(
         ConfigError: no such world, way of observing, predictor or setting.
         OutputError: the folder holds something else or another training, is in use, or cannot be written.
     """
-    plan = plan_world(world, out, policy=policy_of(resume, overwrite), **options)
-    with claim_folder(plan.out, plan.policy, _WORLD, {"settings": plan.config.model_dump(mode="json")}):
-        return _train(plan, report)
+    (found, config), folder = plan_world(world, **options), Path(out)
+    with claim_folder(folder, policy_of(resume, overwrite), _WORLD, {"settings": config.model_dump(mode="json")}):
+        return _train(found, config, folder, resume, report)
 
 
-def _train(plan: WorldPlan, report: Progress) -> WorldResult:
-    start, config, out = time.perf_counter(), plan.config, plan.out
-    folder, resume = out / CHECKPOINTS, plan.policy == "resume"
+def _train(world: World, config: WorldConfig, out: Path, resume: bool, report: Progress) -> WorldResult:
+    start, folder = time.perf_counter(), out / CHECKPOINTS
     folder.mkdir(exist_ok=True)
     run = TrainingRun(folder, out / "training.csv", report, "cpu", precision="32-true", devices=1, resume=resume)
-    data = world_data(plan.world, config)
+    data = world_data(world, config)
     run.record("simulation", time.perf_counter() - start)
     torch.manual_seed(config.seed)
     trained = train_parts(data, config, run)
     measured, curves = measure(trained, data, config)
     seconds = {**run.seconds, "all": round(time.perf_counter() - start, 1)}
     manifest = WorldManifest(
-        world=config.world, observe=config.observe, units=plan.world.units, interval=plan.world.interval,
+        world=config.world, observe=config.observe, units=world.units, interval=world.interval,
         lag=config.jepa.lag, predictor=config.predictor.kind, latent=trained.test[0].shape[1:],
         read_out=data.quantity_names(), seed=config.seed,
         metrics={key: measured[key] for key in ("probe_r2", "reconstruction", "predictors")},

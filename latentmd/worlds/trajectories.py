@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats
-from latentmd.systems.toy.particles import PeriodicFluid, minimum_image
+from latentmd.systems.toy.particles import PeriodicFluid, neighbour_counts
 from latentmd.systems.toy.world import World, frame_stack
 from latentmd.worlds.config import WorldConfig
 
@@ -91,27 +91,11 @@ def _sample(world: World, states: Doubles, how: str) -> Sample:
 
 def _particle_quantities(world: PeriodicFluid, states: Doubles) -> Doubles:
     """Kinetic energy of each particle (mass 1), neighbours by shells of distance, [..., particles, 1 + shells]."""
-    edges = np.linspace(0, world.box / 2, _SHELLS + 1)
     out = np.empty((*states.shape[:-1], 1 + _SHELLS), dtype=np.float32)
     out[..., 0] = 0.5 * (states[..., world.dimensions :] ** 2).sum(-1)
     for run, counts in zip(states, out, strict=True):
-        x = run[..., : world.dimensions]
-        distance = np.linalg.norm(minimum_image(x[:, :, None] - x[:, None], world.box), axis=-1)
-        shell = np.digitize(distance, edges) - 1
-        for i in range(_SHELLS):
-            counts[..., 1 + i] = (shell == i).sum(-1)
-        counts[..., 1] -= 1  # a particle is no neighbour of itself
+        counts[..., 1:] = neighbour_counts(run[..., : world.dimensions], world.box, _SHELLS)
     return out
-
-
-def radial_distribution(world: PeriodicFluid, quantities: Doubles) -> tuple[Doubles, Doubles]:
-    """Middles of the shells and g(r) from read-outs [..., particles, 1 + shells] of a world of particles."""
-    box, dimensions, (particles, columns) = world.box, world.dimensions, quantities.shape[-2:]
-    edges = np.linspace(0, box / 2, columns)
-    unit = np.pi if dimensions == 2 else 4 * np.pi / 3
-    ideal = (particles - 1) * unit * np.diff(edges**dimensions) / box**dimensions
-    counts = quantities[..., 1:].reshape(-1, columns - 1).mean(0)
-    return 0.5 * (edges[1:] + edges[:-1]), counts / ideal
 
 
 def _columns(world: World, size: int) -> tuple[list[int], list[int]]:

@@ -56,19 +56,22 @@ def particle_probes(states: Doubles, box: float, mass: float, radius: float) -> 
     }
 
 
-def radial_distribution(positions: Doubles, box: float, bins: int = 50) -> tuple[Doubles, Doubles]:
-    """Middles of the bins, and g(r) of positions [..., particles, dimensions] of all frames, up to half the box."""
-    particles, dimensions = positions.shape[-2:]
-    pairs = Pairs(particles)
-    frames = positions.reshape(-1, particles, dimensions)
-    edges = np.linspace(0, box / 2, bins + 1)
-    counts = np.zeros(bins)
-    for frame in frames:
-        distance = np.linalg.norm(pairs.displacements(frame, box), axis=-1)
-        counts += np.histogram(distance, edges)[0]
+def neighbour_counts(positions: Doubles, box: float, shells: int) -> Doubles:
+    """Neighbours in shells up to half the box, [..., particles, dimensions] → [..., particles, shells]."""
+    distance = np.linalg.norm(minimum_image(positions[..., :, None, :] - positions[..., None, :, :], box), axis=-1)
+    shell = np.digitize(distance, np.linspace(0, box / 2, shells + 1)) - 1
+    counts = np.stack([(shell == i).sum(-1, dtype=np.float64) for i in range(shells)], axis=-1)
+    counts[..., 0] -= 1  # a particle is no neighbour of itself
+    return counts
+
+
+def radial_distribution(counts: Doubles, box: float, dimensions: int) -> tuple[Doubles, Doubles]:
+    """Middles of the shells, and g(r) of neighbours counted in them [..., particles, shells], as a mean of all."""
+    particles, shells = counts.shape[-2:]
+    edges = np.linspace(0, box / 2, shells + 1)
     unit = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
-    ideal = len(pairs.first) * unit * np.diff(edges**dimensions) / box**dimensions
-    return 0.5 * (edges[1:] + edges[:-1]), counts / (len(frames) * ideal)
+    ideal = (particles - 1) * unit * np.diff(edges**dimensions) / box**dimensions
+    return 0.5 * (edges[1:] + edges[:-1]), counts.reshape(-1, shells).mean(0) / ideal
 
 
 def lattice(particles: int, dimensions: int, box: float) -> Doubles:
@@ -123,4 +126,6 @@ class PeriodicFluid(World):
 
     def radial_distribution(self, states: Doubles, bins: int = 50) -> tuple[Doubles, Doubles]:
         """Radial distribution function of states: distances [bins] and g [bins]."""
-        return radial_distribution(states[..., : self.dimensions], self.box, bins)
+        frames = states[..., : self.dimensions].reshape(-1, self.particles, self.dimensions)
+        counts = np.stack([neighbour_counts(frame, self.box, bins) for frame in frames])
+        return radial_distribution(counts, self.box, self.dimensions)

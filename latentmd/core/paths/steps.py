@@ -11,21 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentmd.core.steps.flow import ConditionalFlow
+from latentmd.core.steps.flow import FlowPredictor
 
 _DEFENSIVE = 0.2  # share of defended steps that goes to cells by their equilibrium populations
-
-
-class Mixture(Protocol):
-    """A step that is a mixture over cells, as `FlowPredictor` is: what says so is `cells`, their number."""
-
-    cells: int
-    centres: Tensor
-    flow: ConditionalFlow
-    lag: Callable[[Tensor], Tensor]
-    cell: Callable[[Tensor], Tensor]
-    log_weights: Callable[[Tensor, Tensor], Tensor]
-    context: Callable[[Tensor, Tensor], Tensor]
 
 
 class MixtureSteps:
@@ -36,7 +24,7 @@ class MixtureSteps:
 
     spare = 1.25  # particles that a filter needs for each path
 
-    def __init__(self, predictor: Mixture, lag: float) -> None:
+    def __init__(self, predictor: FlowPredictor, lag: float) -> None:
         self.predictor, self.time = predictor, lag
         self.cell = predictor.cell
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 import time as clock
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
-from importlib.metadata import version
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -35,7 +32,7 @@ from latentmd.sampling.paths.request import RunKeywords, Subject, shared_options
 from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.preparation import read_arrays
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
-from latentmd.sampling.run.stopping import RunError, RunResult, Stopped
+from latentmd.sampling.run.stopping import RunError, RunResult, Stopped, summary_head
 
 if TYPE_CHECKING:
     from latentmd.io.trajectory import Top
@@ -116,13 +113,6 @@ def _draw(stage: str, tasks: Sequence[Task], options: RunOptions, report: Progre
         raise Stopped(options.out) from None
     except (WorkerError, OSError) as error:
         raise RunError(str(error)) from error
-
-
-def summary_head(run: str) -> dict[str, object]:
-    """First entries of a summary: versions, command line and time."""
-    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    head: dict[str, object] = {"latentmd": version("latentmd"), "command": command, "run": run}
-    return head | {"status": "complete", "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def frame_counts(frames: Filled | Drawn) -> dict[str, object]:

@@ -18,7 +18,7 @@ from latentmd.io.progress import quiet
 from latentmd.io.provenance import write_provenance
 from latentmd.io.writer import write_xtc
 from latentmd.sampling.paths.decoded import KINDS, laid_on, path_file, structures
-from latentmd.sampling.paths.fill import Task, Work, carry_out, files_of, frame_counts, summary_head
+from latentmd.sampling.paths.fill import Task, Work, carry_out, files_of, frame_counts
 from latentmd.sampling.paths.moves import steps_of
 from latentmd.sampling.paths.page import write_page
 from latentmd.sampling.paths.passages import Drawn, Outcome, read_batches
@@ -26,7 +26,7 @@ from latentmd.sampling.paths.plan import PathPlan, make_plan
 from latentmd.sampling.paths.request import PathsRequest, RunKeywords, shared_options
 from latentmd.sampling.run.options import picoseconds
 from latentmd.sampling.run.seeds import numbered_streams
-from latentmd.sampling.run.stopping import RunResult
+from latentmd.sampling.run.stopping import RunResult, summary_head
 
 FILES = files_of("paths", "path-*.xtc", "paths.csv", "states.csv")
 _BATCH = 125  # paths of one filter at most

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from latentmd.io.folder import Policy, RunFiles, claim_folder
 from latentmd.io.formats import ascii_path
 from latentmd.io.provenance import read_provenance
+from latentmd.model.file import package_version
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +75,13 @@ class RunResult:
 def walker_files(folder: Path) -> list[Path]:
     """Trajectory files of walkers in the folder of a run, by walker."""
     return sorted(folder.glob("walker-*.xtc"))
+
+
+def summary_head(run: str, status: str = "complete") -> dict[str, object]:
+    """First entries of a summary: version, command line, how the run ended, and time."""
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    head: dict[str, object] = {"latentmd": package_version("latentmd"), "command": command, "run": run}
+    return head | {"status": status, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 class RunError(RuntimeError):

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 Checker = Callable[[NDArray[Any], NDArray[Any]], list[str]]
 
-#: Gives the arrays from which walkers go on, by their numbers.
-Keep = Callable[[], Mapping[tuple[int, ...], Mapping[str, NDArray[Any]]]]
+#: Arrays from which walkers go on, by their numbers.
+Kept = Mapping[tuple[int, ...], Arrays]
 
 _MINIMISATION = 500  # evaluations of the forces at most
 _SETTLING = 102  # purpose of the noise that settles a frame
@@ -47,14 +47,13 @@ _SPEED_SECONDS = 0.5  # wall time of the plain MD that speeds are compared with
 class MadeFrames:
     """Frames that a group of walkers made together: positions (frames, walkers, atoms, 3) in nm, energies in kJ/mol.
 
-    Kinds, (frames, walkers), are those of provenance.csv; `states` gives the arrays to go on from by the walkers'
-    numbers, or is None where they cannot go on from there.
+    Kinds, (frames, walkers), are those of provenance.csv; `states` is None where walkers cannot go on from there.
     """
 
     positions: Floats
     energies: Doubles
     kinds: Sequence[Sequence[str]]
-    states: Keep | None
+    states: Kept | None
     counts: Mapping[str, int] = field(default_factory=dict)
     left: NDArray[np.bool_] | None = None  # (frames, walkers): far from the training data
 
@@ -87,10 +86,6 @@ class WalkerJob:
         found = Propagator(self.model, self.settings.device, threads=1)
         return found.arranged(self.molecule.topology, self.prepared.reference)
 
-    def load(self) -> None:
-        """Load what all groups need: the model, if any."""
-        assert not self.model or self.propagator
-
     def groups(self) -> Iterable[tuple[int, ...]]:
         """Walkers that are moved together."""
         return self.batches or [(walker,) for walker in self.walkers]
@@ -103,7 +98,7 @@ class WalkerJob:
         """Move the walkers group by group; write frames, and report them and the states to go on from."""
         clock, pacer = PhaseClock(), Pacer()
         with clock("start"):
-            self.load()
+            assert not self.model or self.propagator  # loaded once for all groups
             failed = self.checker()
         if self.energies is not None:
             with clock("plain MD for comparison"):
@@ -117,9 +112,9 @@ class WalkerJob:
                         self._write(block, dict(zip(group, writers, strict=True)), failed, emit)
                         done = writers[0].frames
                         if block.states is not None and (done == self.settings.frames or pacer.due()):
-                            for walkers, arrays in block.states().items():
+                            for walkers, arrays in block.states.items():
                                 sizes = tuple(writers[group.index(walker)].size for walker in walkers)
-                                kept = State(walkers, done, sizes, dict(arrays), dict(block.counts))
+                                kept = State(walkers, done, sizes, arrays, dict(block.counts))
                                 emit("state", state=kept)
                     if stopped():
                         return
@@ -229,12 +224,9 @@ class MDJob(WalkerJob):
                 block = next(frames, None)
             if block is None:
                 return
-            kinds, states = [["md"]] * len(block.times), _states(group, block.end)
+            kinds, end = [["md"]] * len(block.times), block.end
+            states = {group: {"positions": end.positions, "velocities": end.velocities}} if end else None
             yield MadeFrames(block.positions[:, None], block.energies[:, None], kinds, states)
-
-
-def _states(group: tuple[int, ...], end: Phase | None) -> Keep | None:
-    return None if end is None else lambda: {group: {"positions": end.positions, "velocities": end.velocities}}
 
 
 @dataclass(frozen=True)
@@ -272,7 +264,7 @@ class ReplicaMDJob(WalkerJob):
                     positions[made], energies[made] = engine.positions, engine.energies()
                     made += 1
             if made:
-                whole = (lambda: _each(group, engine.state())) if made == count else None
+                whole = _each(group, engine.state()) if made == count else None
                 yield MadeFrames(positions[:made], energies[:made], [["md"] * len(group)] * made, whole)
             if made < count:
                 return

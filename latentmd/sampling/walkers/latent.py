@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.arrays import Bools, Doubles, Ints
 from latentmd.core.noise import noise_generator
 from latentmd.model.propagator import Propagator
 from latentmd.replicas.choice import replica_engine
@@ -23,7 +23,7 @@ from latentmd.sampling.run.preparation import Prepared
 from latentmd.sampling.run.processes import Job
 from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.folder import States, unfinished
-from latentmd.sampling.walkers.jobs import Checker, Keep, MadeFrames, WalkerJob
+from latentmd.sampling.walkers.jobs import Checker, MadeFrames, WalkerJob
 from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
 
 _TRIES = 12  # times that unsound structures are decoded again
@@ -60,15 +60,13 @@ class LatentJob(WalkerJob):
                 slow = path[-1]
             with clock("decoding"):
                 decoded = self._decoded(propagator, path.flatten(0, 1), rng, masses)
-            kept, shape = slow.cpu().numpy(), (count, len(group))
+            kept, shape = {group: {"latent": slow.cpu().numpy()}}, (count, len(group))
             frames = np.repeat(np.arange(done, done + count), len(group)).tolist()
             finished = self._finished if self.engine else partial(self._mended, propagator, path.flatten(0, 1), masses)
             positions, energies, settled = finished(decoded, list(group) * count, frames, clock)
             kinds = np.where(settled, "settled", "latent").reshape(shape).tolist()
             left = None if marks is None else marks.distances(path.flatten(2).cpu().numpy()) > marks.limit
-            yield MadeFrames(
-                positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, _states(group, kept), left=left
-            )
+            yield MadeFrames(positions.reshape(*shape, -1, 3), energies.reshape(shape), kinds, kept, left=left)
             done += count
 
     def checker(self) -> Checker:
@@ -132,10 +130,6 @@ class LatentJob(WalkerJob):
 
 def _unsound(propagator: Propagator, decoded: Doubles) -> Ints:
     return np.flatnonzero(~np.all(list(propagator.checks(decoded).values()), axis=0))
-
-
-def _states(batch: tuple[int, ...], latent: Floats) -> Keep:
-    return lambda: {batch: {"latent": latent}}
 
 
 def solute_plan(source: Path, s: WalkerOptions, model: OneMolecule) -> RolloutPlan:

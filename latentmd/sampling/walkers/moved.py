@@ -58,7 +58,7 @@ class AlternateJob(WalkerJob):
                 with clock("settling"):
                     self._settle(group, done, (x, potential), kinds)
             done += len(x)
-            yield MadeFrames(x, potential, kinds, lambda: {group: moved.arrays()}, moved.counts)
+            yield MadeFrames(x, potential, kinds, {group: moved.arrays()}, moved.counts)
 
     def _settle(
         self, group: tuple[int, ...], done: int, frames: tuple[Doubles, Doubles], kinds: Sequence[list[str]]

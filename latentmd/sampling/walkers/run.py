@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import platform as machine
-import sys
 import time as clock
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +26,7 @@ from latentmd.sampling.models import BOUND, OneMolecule
 from latentmd.sampling.run.clock import Budget, Deadline
 from latentmd.sampling.run.preparation import write_molecule
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError
-from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult, walker_files
+from latentmd.sampling.run.stopping import RunError, RunInterrupted, RunResult, summary_head, walker_files
 from latentmd.sampling.walkers import folder as files
 from latentmd.sampling.walkers.energies import in_words, judged, left_data, left_in_words, mended
 from latentmd.sampling.walkers.plan import RolloutPlan
@@ -116,8 +114,7 @@ def summarise(plan: RolloutPlan, tally: Tally, status: str) -> dict[str, Any]:
         "force_field": list(molecule.protocol.force_field_files),
     }
     return {
-        "latentmd": package_version("latentmd"), "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "run": plan.command, "status": status, "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **summary_head(plan.command, status),
         "molecule": str(plan.prepared.source), "atoms": molecule.system.getNumParticles(),
         "added_atoms": list(molecule.added), "own_force_field": list(molecule.own_force_field),
         "mode": s.mode, "walkers": s.walkers, "seed": s.seed, "time_ps": s.time, "frame_interval_ps": s.interval,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,8 @@ from latentmd.arrays import Floats
 from latentmd.io.formats import ascii_path
 from latentmd.io.provenance import read_provenance
 from latentmd.model.file import Reference
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.settle import EnergyRange
 from latentmd.report.viewer import VIEW_FRAMES
 from latentmd.sampling.run.stopping import walker_files
@@ -115,30 +116,15 @@ def describe(topology: Any) -> FeatureSpec:
         return found
     solute = [r for r in topology.residues if not r.is_water]
     heavy = [a.index for r in solute for a in r.atoms if a.element is not None and a.element.symbol != "H"]
-    chain = _middle_torsion(topology, set(heavy))
-    if chain is not None:
+    quads = rotatable_torsions(*topology_arrays(topology))
+    if len(quads):
+        chain = quads[len(quads) // 2]
         label = "-".join(topology.atom(i).name for i in chain)
-        return FeatureSpec("torsions", (f"torsion {label}",), np.array([chain]), ())
+        return FeatureSpec("torsions", (f"torsion {label}",), chain[None], ())
     atoms = heavy if len(heavy) > 1 else [a.index for a in topology.atoms]
     first, last = atoms[0], atoms[-1]
     label = f"distance {topology.atom(first).name}-{topology.atom(last).name}"
     return FeatureSpec("distances", (label,), np.array([[first, last]]), ())
-
-
-def _middle_torsion(topology: Any, heavy: set[int]) -> Sequence[int] | None:
-    """Four heavy atoms in a row, about the bond nearest the middle of the molecule."""
-    graph = topology.to_bondgraph().adjacency()
-    bonded = {a.index: {b.index for b in near} & heavy for a, near in graph if a.index in heavy}
-    chains = [
-        [i, j, k, m]
-        for j in bonded
-        for k in bonded[j]
-        if j < k
-        for i in sorted(bonded[j] - {k})
-        for m in sorted(bonded[k] - {j})
-        if i != m
-    ]
-    return sorted(chains)[len(chains) // 2] if chains else None
 
 
 def _read(path: Path, topology: Any, spec: FeatureSpec) -> tuple[Floats, Floats, tuple[Floats, Floats]] | None:
