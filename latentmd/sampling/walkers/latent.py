@@ -27,7 +27,7 @@ from latentmd.sampling.walkers.jobs import Checker, MadeFrames, WalkerJob
 from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
 
 _TRIES = 12  # times that unsound structures are decoded again
-_MENDED = 4  # times that they are settled, drawn anew in between
+_MENDED = 8  # times that they are settled, drawn anew in between
 _BLOCK = 1_000_000  # atoms in the frames that one block of a latent rollout decodes
 
 
