@@ -93,6 +93,8 @@ def evaluate(
     progress("baselines")
     settings = replace(settings, baselines=chosen_baselines(settings, spec, topology, md.kept[0]))
     rivals = frame_baselines(model, own, taught, topology, settings)
+    if "shuffled" in rivals:
+        rivals["shuffled"] += shape_metrics(states.shapes | {"generated": states.shapes["training"]})
     result = Evaluation(comparison.metrics, rivals, own, reference=md, notes=notes, energies=energies)
     result.document = document(result, model, settings, top)
     result.document["seeds"] = {"reference": records[0].seeds, "generated": records[1].seeds}

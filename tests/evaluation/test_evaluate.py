@@ -193,6 +193,24 @@ def test_a_ligand_falls_back_on_distances(tmp_path):
     assert {m.name for m in result.metrics} >= {"JS distance, distances (all)", "JS distance, TICA-0"}
 
 
+def test_training_frames_stand_beside_in_the_shape_of_chains(tmp_path):
+    """Training data that are larger than the reference show it, while rollouts like the reference do not."""
+    top = Path(PDB).with_name("chignolin.pdb")
+    chain = mdtraj.load(str(top))
+    paths = {}
+    for seed, (name, size) in enumerate({"md": 1.0, "train": 1.08, "own": 1.0}.items()):
+        rng = np.random.default_rng(seed)
+        breathing = size + 0.01 * rng.standard_normal((300, 1, 1))
+        moved = chain.xyz * breathing + 0.002 * rng.standard_normal((300, chain.n_atoms, 3))
+        paths[name] = tmp_path / f"{name}.xtc"
+        mdtraj.Trajectory(moved.astype(np.float32), chain.topology, time=np.arange(300.0)).save_xtc(str(paths[name]))
+    settings = EvaluationSettings(lag=5.0, temperature=300.0)
+    result = evaluate([paths["own"]], [paths["md"]], top, train=[paths["train"]], settings=settings)
+    size = "JS distance, radius of gyration"
+    own, trained = ({m.name: m.value for m in metrics} for metrics in (result.metrics, result.baselines["shuffled"]))
+    assert own[size] < 0.3 and trained[size] > 0.7
+
+
 def test_a_runs_own_summary_and_provenance_are_used(psi_runs, tmp_path):
     paths, _ = psi_runs
     rng = np.random.default_rng(0)
