@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import selectors
 import signal
 import subprocess
 import tempfile
@@ -12,12 +10,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
 from typing import Any, Protocol, Self, TypeVar
 
 import cloudpickle
 
 from latentmd import interpreter
-from latentmd.sampling.run.worker import HEADER, Reply
+from latentmd.sampling.run.worker import Reply
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -85,13 +85,13 @@ class LocalProcesses:
                 while number not in queue.done:
                     self._start(queue.unfinished)
                     queue.hand_out([worker for worker in self._workers if worker not in queue.running])
-                    for worker, alive in self._listen(list(queue.running)):
-                        while worker.unread:
-                            self._deaths = 0
-                            queue.take(worker, worker.unread.popleft())
-                        if not alive:
+                    for worker in self._ready(list(queue.running)):
+                        if (reply := worker.read()) is None:
                             self._bury(worker)
                             queue.take_back(worker)
+                        else:
+                            self._deaths = 0
+                            queue.take(worker, reply)
                 yield queue.done.pop(number)
         finally:
             for worker in queue.running:
@@ -115,13 +115,14 @@ class LocalProcesses:
                     ending = time.monotonic()
                     for worker in working:
                         worker.stop()
-                for worker, alive in self._listen(working):
-                    if ending < float("inf") and not alive and not worker.unread:  # it had not even begun to listen
-                        working.remove(worker)
-                        continue
-                    heard.update([worker] if worker.unread else [])
+                for worker in self._ready(working):
                     with _undisturbed():
-                        _take_job(worker, alive, working, on_message)
+                        reply = worker.read()
+                        if reply is None and ending < float("inf"):  # it had not even begun to listen
+                            working.remove(worker)
+                            continue
+                        heard.add(worker)
+                        _take_job(worker, reply, working, on_message)
                 if time.monotonic() > ending + _GRACE:
                     for worker in [worker for worker in working if worker not in heard]:  # it has written nothing yet
                         worker.kill()
@@ -138,17 +139,13 @@ class LocalProcesses:
         while len(self._workers) < min(self.count, tasks) and time.monotonic() >= self._not_before:
             self._workers.append(_Worker())
 
-    def _listen(self, workers: Sequence[_Worker]) -> list[tuple[_Worker, bool]]:
-        """Workers that have sent something, and whether each is alive; empty where nothing came for a while."""
+    def _ready(self, workers: Sequence[_Worker]) -> list[_Worker]:
+        """Workers that have sent something or ended; empty where nothing came for a while."""
         if not workers:
             time.sleep(max(0.0, min(_POLL, self._not_before - time.monotonic())))
             return []
-        with selectors.DefaultSelector() as selector:
-            for worker in workers:
-                selector.register(worker.pipe, selectors.EVENT_READ, worker)
-            ready = [key.data for key, _ in selector.select(_POLL)]
-            with _undisturbed():
-                return [(worker, worker.read()) for worker in ready]
+        ready = wait([worker.pipe for worker in workers], _POLL)
+        return [worker for worker in workers if worker.pipe in ready]
 
     def _bury(self, worker: _Worker) -> None:
         self._workers.remove(worker)
@@ -197,37 +194,31 @@ class _Queue:
 
 
 class _Worker:
-    """A process, its pipes, and what it has sent of a reply so far."""
+    """A process, a pipe to it, and a file of what it and its libraries print."""
 
     def __init__(self) -> None:
-        self.errors = tempfile.TemporaryFile()
-        command = interpreter.command("-m", "latentmd.sampling.run.worker")
+        self.errors, (self.pipe, theirs) = tempfile.TemporaryFile(), Pipe()
+        command = interpreter.command("-m", "latentmd.sampling.run.worker", str(theirs.fileno()))
         alone = interpreter.environment(OMP_NUM_THREADS="1", OPENMM_CPU_THREADS="1", PYTHONUNBUFFERED="1")
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, env=alone)
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.input, self.pipe = self.process.stdin, self.process.stdout
-        self.rest = b""
-        self.unread: deque[Reply] = deque()
+        nothing, shown = subprocess.DEVNULL, self.errors
+        with theirs:
+            self.process = subprocess.Popen(
+                command, stdin=nothing, stdout=shown, stderr=shown, env=alone, pass_fds=[theirs.fileno()]
+            )
         self.ending = ""
 
     def send(self, kind: str, content: bytes) -> None:
         """Send a task; a worker that is dead is found out when it is listened to."""
-        with suppress(BrokenPipeError, ValueError):
-            self.input.write(pickle.dumps((kind, content)))
-            self.input.flush()
+        with suppress(OSError):
+            self.pipe.send((kind, content))
 
-    def read(self) -> bool:
-        """Put replies that have arrived whole with the unread ones; whether more can come."""
-        data = os.read(self.pipe.fileno(), 1 << 20)
-        self.rest += data
-        while len(self.rest) >= HEADER.size:
-            end = HEADER.size + HEADER.unpack_from(self.rest)[0]
-            if len(self.rest) < end:
-                break
-            self.unread.append(pickle.loads(self.rest[HEADER.size : end]))
-            self.rest = self.rest[end:]
-        return bool(data)
+    def read(self) -> Reply | None:
+        """The next reply, waited for; None where the worker has ended."""
+        try:
+            reply: Reply = self.pipe.recv()
+        except (EOFError, OSError):
+            return None
+        return reply
 
     def describe_end(self) -> str:
         """How a dead worker ended: its status and the last line that it wrote."""
@@ -247,9 +238,7 @@ class _Worker:
 
     def close(self) -> None:
         self.kill()
-        for stream in (self.input, self.pipe):
-            with suppress(BrokenPipeError):
-                stream.close()
+        self.pipe.close()
         self.errors.close()
 
 
@@ -264,35 +253,25 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _take_job(worker: _Worker, alive: bool, working: list[_Worker], on_message: Take) -> None:
-    """Pass on the messages of a job; remove its worker from the working ones once the job has ended."""
-    while worker.unread:
-        kind, value = worker.unread.popleft()
-        if kind == "message":
-            on_message(value)
-            continue
-        working.remove(worker)
-        if kind == "error":
-            text = str(value).strip() or type(value).__name__
-            known = isinstance(value, (OSError, ValueError))
-            raise WorkerError(text if known else f"{type(value).__name__}: {text}")
-    if not alive and worker in working:
-        working.remove(worker)
+def _take_job(worker: _Worker, reply: Reply | None, working: list[_Worker], on_message: Take) -> None:
+    """Pass on a message of a job; remove its worker from the working ones once the job has ended."""
+    kind, value = reply or ("end", None)
+    if kind == "message":
+        return on_message(value)
+    working.remove(worker)
+    if kind == "end":
         raise WorkerError(worker.describe_end())
+    if kind == "error":
+        text = str(value).strip() or type(value).__name__
+        known = isinstance(value, (OSError, ValueError))
+        raise WorkerError(text if known else f"{type(value).__name__}: {text}")
 
 
 def _drain(worker: _Worker, on_message: Take) -> None:
     """Collect what a stopping worker still reports, so that provenance matches the frames that it wrote."""
-    until, alive = time.monotonic() + _PATIENCE, True
-    with selectors.DefaultSelector() as selector:
-        selector.register(worker.pipe, selectors.EVENT_READ)
-        while True:
-            while worker.unread:
-                kind, value = worker.unread.popleft()
-                if kind != "message":
-                    return
-                on_message(value)
-            if not alive or time.monotonic() >= until:
-                return
-            if selector.select(_POLL):
-                alive = worker.read()
+    until = time.monotonic() + _PATIENCE
+    while worker.pipe.poll(max(0.0, until - time.monotonic())):
+        kind, value = worker.read() or ("end", None)
+        if kind != "message":
+            return
+        on_message(value)

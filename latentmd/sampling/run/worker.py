@@ -1,7 +1,7 @@
-"""A worker process: reads pickled tasks from its standard input, and sends messages, results and errors back.
+"""A worker process: takes tasks from a pipe, and sends messages, results and errors back through it.
 
-Run as `python -m latentmd.sampling.run.worker`, not as a multiprocessing child, so that `latentmd.simulate` works in
-notebooks and in scripts without an `if __name__ == "__main__"` guard.
+Run as `python -m latentmd.sampling.run.worker FILE_DESCRIPTOR`, not as a multiprocessing child, so that
+`latentmd.simulate` works in notebooks and in scripts without an `if __name__ == "__main__"` guard.
 """
 
 from __future__ import annotations
@@ -9,32 +9,28 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import struct
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Literal
+from multiprocessing.connection import Connection
+from typing import Any, Literal
 
 import cloudpickle
 
-HEADER = struct.Struct("<Q")  # length of a pickled reply in bytes
 _LOOK = 0.2  # seconds between looks at whether the parent is alive
 Reply = tuple[Literal["message", "result", "error"], Any]
 
 
 def reply_bytes(reply: Reply) -> bytes:
-    """A reply as it goes through the pipe: its length, then its pickle."""
+    """A reply as it goes through the pipe."""
     try:
-        data = cloudpickle.dumps(reply)
+        return bytes(cloudpickle.dumps(reply))
     except Exception as error:  # an exception or a result that cannot be pickled
-        data = pickle.dumps(("error", RuntimeError(f"{type(error).__name__}: {error} (of {reply[1]!r})")))
-    return HEADER.pack(len(data)) + bytes(data)
+        return pickle.dumps(("error", RuntimeError(f"{type(error).__name__}: {error} (of {reply[1]!r})")))
 
 
-def main() -> int:
-    """Work until the standard input ends."""
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever libraries print must not get between the replies
+def main(pipe: Connection) -> int:
+    """Work until the other end of the pipe is closed."""
     stop = [False]
 
     def request_stop(*_: object) -> None:
@@ -46,11 +42,12 @@ def main() -> int:
     if hasattr(signal, "SIGXFSZ"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit is then an error to report, not the end
     try:
-        while (task := _next(sys.stdin.buffer)) is not None:
-            _do(task[0], task[1], out, stop)
-    except BrokenPipeError:
+        while True:
+            _do(*pipe.recv(), pipe, stop)
+    except EOFError:
+        return 0
+    except (BrokenPipeError, ConnectionResetError):
         return 1
-    return 0
 
 
 def _end_with_parent(parent: int) -> None:
@@ -60,19 +57,11 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _next(stream: BinaryIO) -> Any:
-    try:
-        return pickle.load(stream)
-    except EOFError:
-        return None
-
-
-def _do(kind: str, content: bytes, out: BinaryIO, stop: list[bool]) -> None:
+def _do(kind: str, content: bytes, pipe: Connection, stop: list[bool]) -> None:
     """Do one "call" of (function, argument) or "job", whose pickle is loaded here to report its errors."""
 
     def send(reply: Reply) -> None:
-        out.write(reply_bytes(reply))
-        out.flush()
+        pipe.send_bytes(reply_bytes(reply))
 
     def emit(kind: str, **values: Any) -> None:
         send(("message", {"kind": kind, **values}))
@@ -92,4 +81,4 @@ def _do(kind: str, content: bytes, out: BinaryIO, stop: list[bool]) -> None:
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    os._exit(main(Connection(int(sys.argv[1]))))

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-import io
 import pickle
+import subprocess
+from multiprocessing import Pipe
+from typing import Any
 
 import cloudpickle
 import pytest
 
-from latentmd.sampling.run.worker import HEADER, _do, _next, reply_bytes
+from latentmd import interpreter
+from latentmd.sampling.run.worker import _do, reply_bytes
 
 
-class Half:
-    """Sends what a task replies to a list."""
-
-    def __init__(self) -> None:
-        self.replies: list[object] = []
-
-    def write(self, data: bytes) -> None:
-        (length,) = HEADER.unpack_from(data)
-        assert len(data) == HEADER.size + length
-        self.replies.append(pickle.loads(data[HEADER.size :]))
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
+def _answered(function: Any, argument: Any) -> Any:
+    """The one reply to a call."""
+    ours, theirs = Pipe()
+    _do("call", cloudpickle.dumps((function, argument)), theirs, [False])  # type: ignore[arg-type]
+    theirs.close()
+    reply = ours.recv()
+    with pytest.raises(EOFError):
+        ours.recv()
+    return reply
 
 
 def test_a_call_is_answered_once() -> None:
-    out = Half()
-    _do("call", cloudpickle.dumps((sum, [1, 2, 3])), out, [False])  # type: ignore[arg-type]
-    assert out.replies == [("result", 6)]
+    assert _answered(sum, [1, 2, 3]) == ("result", 6)
 
 
 def test_an_error_comes_back_as_it_was_raised() -> None:
-    out = Half()
-    _do("call", cloudpickle.dumps((int, "x")), out, [False])  # type: ignore[arg-type]
-    kind, error = out.replies[0]  # type: ignore[misc]
+    kind, error = _answered(int, "x")
     assert kind == "error" and isinstance(error, ValueError) and "'x'" in str(error)
 
 
 def test_what_cannot_be_pickled_becomes_an_error() -> None:
-    data = reply_bytes(("result", (x for x in "ab")))
-    kind, error = pickle.loads(data[HEADER.size :])
+    kind, error = pickle.loads(reply_bytes(("result", (x for x in "ab"))))
     assert kind == "error" and "pickle" in str(error)
 
 
-def test_the_end_of_the_input_ends_the_work() -> None:
-    stream = io.BytesIO(pickle.dumps(("call", b"a")) + pickle.dumps(("job", b"b")))
-    assert [_next(stream) for _ in range(3)] == [("call", b"a"), ("job", b"b"), None]
-    with pytest.raises(pickle.UnpicklingError):
-        _next(io.BytesIO(b"not a pickle"))
+def test_a_worker_prints_nothing_into_the_pipe_and_ends_with_it() -> None:
+    ours, theirs = Pipe()
+    command = interpreter.command("-m", "latentmd.sampling.run.worker", str(theirs.fileno()))
+    with theirs, ours:
+        process = subprocess.Popen(
+            command, env=interpreter.environment(), pass_fds=[theirs.fileno()], stdout=subprocess.PIPE
+        )
+        ours.send(("call", cloudpickle.dumps((print, "noise"))))
+        assert ours.recv() == ("result", None)
+    assert process.communicate(timeout=60)[0].strip() in (b"", b"noise") and process.returncode == 0
