@@ -186,6 +186,11 @@ class ManyMolecules:
 Model = OneMolecule | ManyMolecules
 
 
+def moves_alone(model: Model | None) -> bool:
+    """Whether a model knows no force field of its molecule, so that no MD can go on from its structures."""
+    return isinstance(model, OneMolecule) and not model.manifest.of_force_field
+
+
 class UncoveredError(ValueError):
     """No bundled model covers a molecule, such as "ALA-ALA-ALA"; the message says how to make one, `reason` why."""
 
@@ -293,8 +298,7 @@ def _sequence(molecule: Molecule) -> str:
 def check_conditions(s: WalkerOptions, model: Model) -> None:
     """Refuse, with ValueError, a temperature, solvent or force field other than those of the training data."""
     manifest, name = model.manifest, model.name
-    alone = isinstance(model, OneMolecule) and not model.manifest.of_force_field
-    out = "leave the option out" + ("" if alone else ", or use --mode md")
+    out = "leave the option out" + ("" if moves_alone(model) else ", or use --mode md")
     if s.temperature is not None and abs(s.temperature - manifest.temperature) > _SAME_TEMPERATURE:
         raise ValueError(
             f"--temperature is {s.temperature:g} K; the model {name} was trained at {manifest.temperature:g} K and "

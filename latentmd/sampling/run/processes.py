@@ -9,10 +9,10 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 
@@ -49,7 +49,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class LocalProcesses:
+class LocalProcesses(AbstractContextManager["LocalProcesses"]):
     """A scheduler whose tasks run in `count` processes of this machine, one core each; use it as a context manager.
 
     A task follows from its arguments alone, so results depend neither on the number of processes nor on which of them
@@ -60,9 +60,6 @@ class LocalProcesses:
         self.count = count
         self._workers: list[_Worker] = []
         self._deaths, self._not_before = 0, 0.0
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
@@ -64,14 +64,10 @@ class Scheduler(Protocol):
 
 
 class Serial:
-    """A scheduler that runs tasks one after another in this process."""
+    """A scheduler that runs tasks one after another in this process, each once its result is asked for."""
 
     count = 1
-
-    def map(self, function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
-        """Results in the order of the arguments."""
-        for argument in arguments:
-            yield function(argument)
+    map = staticmethod(map)
 
 
 @contextmanager

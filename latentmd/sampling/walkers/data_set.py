@@ -15,7 +15,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 FORMAT = "latentmd-data-set-1"
 MANIFEST = "manifest.json"
 _SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".gro")  # of files taken from a folder, also with .gz
-_LOOK = 0.2  # seconds between looks for Ctrl-C
 _ALONE = Lock()  # random numbers and figures of libraries are shared by the threads of a process
 
 
@@ -222,17 +221,13 @@ class _DataSet:
         processes = wanted if explicit else min(wanted, -(-self.settings.walkers // lanes))
         at_once = 1 if explicit else max(1, wanted // processes)
         with ThreadPoolExecutor(at_once) as pool:
-            running = {pool.submit(self._one, name, processes) for name in left}
+            running = [pool.submit(self._one, name, processes) for name in left]
             try:
-                while running:
-                    ended, running = wait(running, _LOOK, FIRST_COMPLETED)
-                    for future in ended:
-                        self._take(*future.result())
+                for future in as_completed(running):
+                    self._take(*future.result())
             except BaseException:
                 self.stopped.set()
-                for future in running:
-                    future.cancel()
-                pool.shutdown()
+                pool.shutdown(cancel_futures=True)
                 raise
 
     def manifest(self) -> Record:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentmd.arrays import Doubles, Floats
+from latentmd.arrays import Bools, Doubles, Floats
 from latentmd.core.noise import noise_generator
 from latentmd.io.writer import FrameWriter
 from latentmd.molecule.checks import check_frames, structure_template
@@ -148,6 +148,18 @@ class WalkerJob:
 
     def checker(self) -> Checker:
         """A function from frames (frames, atoms, 3) and energies (frames,) to the names of checks that each fails."""
+        checks = self.structure_checks()
+
+        def failed(positions: NDArray[Any], energies: NDArray[Any]) -> list[str]:
+            passed = checks(np.asarray(positions, dtype=np.float64))
+            if self.energies is not None:
+                passed["energy"] = ~self.energies.far(energies)
+            return [" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))]
+
+        return failed
+
+    def structure_checks(self) -> Callable[[Doubles], dict[str, Bools]]:
+        """A function from frames (frames, atoms, 3) to which of them pass each check, water aside."""
         topology = self.molecule.topology
         atoms = [atom.index for atom in topology.atoms() if atom.residue.name not in WATER]
         if len(atoms) < topology.getNumAtoms():
@@ -155,14 +167,7 @@ class WalkerJob:
 
             topology = sub_topology(topology, atoms)
         template = structure_template(topology, self.prepared.reference[atoms])
-
-        def failed(positions: NDArray[Any], energies: NDArray[Any]) -> list[str]:
-            passed = check_frames(np.asarray(positions, dtype=np.float64)[:, atoms], template)
-            if self.energies is not None:
-                passed["energy"] = ~self.energies.far(energies)
-            return [" ".join(name for name, ok in passed.items() if not ok[i]) for i in range(len(positions))]
-
-        return failed
+        return lambda positions: check_frames(positions[:, atoms], template)
 
     def settled(self, positions: Doubles, walkers: Sequence[int], frames: Sequence[int]) -> tuple[Doubles, Doubles]:
         """Settle decoded structures (structures, atoms, 3) in nm; their energies in kJ/mol, shape (structures,).

@@ -22,7 +22,7 @@ from latentmd.io.trajectory_file import TrajectoryError
 from latentmd.model.file import package_version, read_manifest
 from latentmd.model.manifest import Manifest, ZeroShot
 from latentmd.model.zero_shot import next_commands, zero_shot_facts
-from latentmd.sampling.models import BOUND, OneMolecule
+from latentmd.sampling.models import BOUND, OneMolecule, moves_alone
 from latentmd.sampling.run.clock import Budget, Deadline
 from latentmd.sampling.run.preparation import write_molecule
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError
@@ -61,7 +61,7 @@ def next_lines(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
         return [f"latentmd train {folder}/walker-*.xtc --top {folder}/topology.pdb --out {quote(file.stem)}.pt"]
     if found is not None:
         return next_commands(found, str(file))
-    if isinstance(plan.model, OneMolecule) and not plan.model.manifest.of_force_field:
+    if moves_alone(plan.model):
         return [f"latentmd evaluate {folder} --reference HELD_OUT.xtc --top {folder}/topology.pdb"]
     every = format_time(plan.settings.interval).replace(" ", "")
     kelvin = plan.prepared.molecule.protocol.temperature
@@ -355,7 +355,7 @@ class _Execution:
     def _states(self, topology: Topology) -> list[Section]:
         """Metastable states of rollouts of a model of own trajectories; of short runs none."""
         model, files = self.plan.model, walker_files(self.folder)
-        if not isinstance(model, OneMolecule) or model.manifest.of_force_field:
+        if not isinstance(model, OneMolecule) or not moves_alone(model):
             return []
         from latentmd.evaluation.states import states_of_run
 

@@ -12,9 +12,17 @@ from typing import Any
 from latentmd.io.folder import check_folder
 from latentmd.io.progress import Progress
 from latentmd.replicas.choice import unsupported
-from latentmd.sampling.models import Model, OneMolecule, bundled_model, check_conditions, given_model
+from latentmd.sampling.models import (
+    Model,
+    OneMolecule,
+    bundled_model,
+    check_conditions,
+    given_model,
+    moves_alone,
+    solute_molecule,
+)
 from latentmd.sampling.run.options import DEFAULT_WALL, OF_JUMPS, Given, Mode, RunOptions, WalkerOptions, Way
-from latentmd.sampling.run.preparation import molecule_under, prepare
+from latentmd.sampling.run.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
 from latentmd.sampling.run.stopping import RunResult
 from latentmd.sampling.walkers.alternation import cycle_length
@@ -25,6 +33,7 @@ from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, pr
 from latentmd.sampling.walkers.run import execute
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.protocol import Protocol
+from latentmd.systems.sanity import in_nm
 
 _WALKERS, _TIME, _SAVE_EVERY = 16, 10_000.0, 100.0  # where the user says nothing; times in ps
 
@@ -73,21 +82,14 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
         return md_plan(pdb, s, "simulate")
     count = processes_for(s.walkers, s.processes)
     check_folder(s.out, s.policy, WALKERS)
-    given = None if s.model is None else given_model(s.model)
-    if isinstance(given, OneMolecule) and not given.manifest.of_force_field:
-        from latentmd.sampling.walkers.latent import solute_plan
-
-        return solute_plan(pdb, s, given)
-    if s.solvent == "explicit":
-        raise ValueError(
-            "a model moves the molecule alone and cannot move the water around it, so latent steps in explicit solvent "
-            "would overlap with it; use --mode md (or latentmd md) with --solvent explicit, or implicit solvent"
-        )
     molecule, model = _molecule_and_model(pdb, s, built)
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
-    prepared = prepare(molecule, pdb, max(1, cores() // count))
+    start = in_nm(molecule.positions)
+    prepared = Prepared(molecule, pdb, start, platform="none", threads=1, rate=0.0)
+    if not moves_alone(model):
+        prepared = prepare(molecule, pdb, max(1, cores() // count))
     request = request_of("simulate", s, prepared, model)
     why_not = unsupported(molecule.system)
     if s.mode == "model":
@@ -109,7 +111,7 @@ def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alon
 
     assert plan.model is not None
     s, used = plan.settings, plan.model.bind(plan.prepared, folder)
-    plan.energies = energy_range(plan.prepared, s, folder, used)
+    plan.energies = None if moves_alone(used) else energy_range(plan.prepared, s, folder, used)
     shared: dict[str, Any] = {"states": states, "energies": plan.energies, "model": used.name}
     job: Callable[..., Job] = LatentJob
     if s.mode == "model":
@@ -121,9 +123,24 @@ def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alon
 
 
 def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> tuple[Molecule, Model]:
-    """The molecule under the model's protocol, and the model given or the bundled one that covers it."""
-    if s.model is not None:
-        model = given_model(s.model)
+    """The molecule under the model's protocol, and the model given or the bundled one that covers it.
+
+    Of a model that knows no force field, the solute in the file, which MD cannot move.
+    """
+    model = None if s.model is None else given_model(s.model)
+    if isinstance(model, OneMolecule) and moves_alone(model):
+        if s.mode != "latent":
+            raise ValueError(
+                f"--mode {s.mode} needs MD of the solute, and the force field that {model.manifest.called} was trained "
+                "in is not known or has explicit water; leave the option out for latent steps alone"
+            )
+        return solute_molecule(pdb, model.manifest, s.inputs.select), model
+    if s.solvent == "explicit":
+        raise ValueError(
+            "a model moves the molecule alone and cannot move the water around it, so latent steps in explicit solvent "
+            "would overlap with it; use --mode md (or latentmd md) with --solvent explicit, or implicit solvent"
+        )
+    if model is not None:
         molecule = molecule_under(Protocol.of(model.manifest, s.inputs), pdb, built)
         model.check(molecule, pdb)
         return molecule, model
