@@ -144,9 +144,11 @@ def mirror_image(symbols: list[str], bonds: Ints, positions: Floats) -> list[int
     """Atom that takes the place of each atom in the mirror image; None for a molecule that differs from its image.
 
     The mirror image of an achiral molecule is the same stereoisomer once equivalent atoms are exchanged: every atom
-    with four neighbours, at most one a hydrogen, must be mapped onto one of the other hand, and so must pyramids, which
-    need not invert. Hydrogens of CH2, CH3, NH2 and NH3 may always be exchanged.
+    with four neighbours, at most one a hydrogen, must be mapped onto one of the other hand, and so must pyramids, but
+    for amines, which invert unless all their bonds are in rings. Hydrogens of CH2, CH3, NH2 and NH3 may always be
+    exchanged. Without any such atom every atom takes its own place.
     """
+    import networkx
     from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
     around = neighbour_lists(len(symbols), bonds)
@@ -155,17 +157,20 @@ def mirror_image(symbols: list[str], bonds: Ints, positions: Floats) -> list[int
     corners = np.array([[c, *near[c][:3]] for c in range(len(symbols)) if len(near[c]) > 2], dtype=np.int64)
     corners = corners.reshape(-1, 4)
     volumes = signed_volumes(positions[None], corners)[0]
+    graph = bond_graph(len(symbols), bonds)
+    inverts = {i for bond in networkx.bridges(graph) for i in bond if symbols[i] == "N"}
     handed = [
         sum(symbols[i] == "H" for i in near[c]) <= 1
-        and (len(near[c]) == 4 or (symbols[c] in ("N", "P", "S") and abs(volume) > _PYRAMID))
+        and (len(near[c]) == 4 or (symbols[c] in ("N", "P", "S") and c not in inverts and abs(volume) > _PYRAMID))
         for c, volume in zip(corners[:, 0], volumes, strict=True)
     ]
     corners, hands = corners[handed], np.sign(volumes[handed])
+    if not len(corners):
+        return list(range(len(symbols)))
     for centre in corners[:, 0]:  # one that is mapped onto itself with all its neighbours keeps its hand
         kinds = [classes[i] for i in around[centre]]
         if classes.count(classes[centre]) == 1 and len(set(kinds)) == len(kinds):
             return None
-    graph = bond_graph(len(symbols), bonds)
     heavy = graph.subgraph([i for i, symbol in enumerate(symbols) if symbol != "H"]).copy()
     for i in heavy:
         heavy.nodes[i]["kind"] = classes[i]

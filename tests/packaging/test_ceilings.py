@@ -17,8 +17,8 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_699,
-    "files": 270,
+    "lines of source": 39_846,
+    "files": 271,
     "files with one importer": 34,
     "Any": 335,
     "fmt: skip": 68,

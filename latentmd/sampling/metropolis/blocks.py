@@ -139,6 +139,11 @@ class BlockMove:
     torsions: Torsions
     kernels: TorsionKernels | None = None
 
+    @property
+    def name(self) -> str:
+        """That of the block."""
+        return self.block.name
+
     def propose(self, positions: Floats, groups: Ints, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
         """Propose structures in place of positions (replicas, atoms, 3) in nm, each from the density of its group.
 

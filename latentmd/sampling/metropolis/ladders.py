@@ -14,6 +14,7 @@ from latentmd.molecule.torsions import acyclic_torsions, amide_torsions
 from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas
 from latentmd.sampling.metropolis.blocks import Block, BlockMove, TorsionKernels, Torsions, blocks_of
+from latentmd.sampling.metropolis.mirrors import Mirror, amines, mirrors_of
 from latentmd.sampling.metropolis.tempering import Chains, Counts, ladder
 from latentmd.sampling.metropolis.wells import recorded_torsions
 from latentmd.sampling.run.clock import Deadline
@@ -60,7 +61,7 @@ class EngineEnergies:
 
 HOTTEST = 2.0  # highest temperature of a ladder over that of the run
 REPLICAS = 32  # at most that one worker moves in step: two blocks of the replica engine
-DRAWN = 30  # block moves of a sweep
+DRAWN, EACH = 30, 6  # most block moves of a sweep, and most for each block on average
 WIDTH = 0.25  # of the kernels, radians
 THIN = 5  # sweeps per structure that is kept; torsions and energies are kept of every sweep
 
@@ -73,7 +74,7 @@ class Plan:
     quads: Ints  # all torsions about rotatable bonds and those in rings, shape (quads, 4)
     recorded: Ints  # these and their twins, shape (recorded, 4)
     torsions: Torsions  # those of them that turn part of the molecule
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block | Mirror, ...]
     temperatures: Floats  # of a ladder, kelvin, ascending, shape (rungs,)
     ladders: int
 
@@ -93,9 +94,9 @@ class Plan:
         system, kelvin = molecule.system, molecule.protocol.temperature
         freedom = 3 * len(symbols) - 6 - system.getNumConstraints()
         kelvins = ladder(kelvin, HOTTEST * kelvin, freedom)
-        blocks = tuple(
-            blocks_of(torsions.quads, np.r_[amides, held].astype(np.int64), np.array(tertiary, dtype=np.int64))
-        )
+        fixed = np.r_[amides, held].astype(np.int64)
+        turned = blocks_of(torsions.quads, fixed, np.array(tertiary, dtype=np.int64))
+        blocks = (*turned, *mirrors_of(symbols, bonds))
         ladders = max(1, REPLICAS // len(kelvins))
         recorded = recorded_torsions(molecule.topology, quads)
         return cls(molecule, quads, recorded, torsions, blocks=blocks, temperatures=kelvins, ladders=ladders)
@@ -118,18 +119,25 @@ class Plan:
             found.append(
                 "no bond outside rings can be turned by moves: this is replica exchange with Hamiltonian moves"
             )
+        kinds = [block.kind for block in self.blocks]
+        if rings := kinds.count("ring-flip"):
+            found.append(f"rings: {rings} become their mirror images by moves of their own, as chairs do")
         if len(self.torsions.quads) < len(self.quads):
-            found.append("rings change their shape by Hamiltonian moves and the ladder only")
-        if _has_amine(*topology_arrays(self.molecule.topology)):
-            found.append("amines invert by Hamiltonian moves and the ladder only")
+            found.append(f"{'other' if rings else 'all'} shapes of rings come by Hamiltonian moves and the ladder only")
+        if inversions := kinds.count("inversion"):
+            found.append(f"amines: {inversions} are inverted by moves of their own")
+        if inversions < len(amines(*topology_arrays(self.molecule.topology))):
+            found.append(
+                f"{'other' if inversions else 'all'} amines invert by Hamiltonian moves and turns of their bonds"
+            )
         return [*found, "stereocentres keep their handedness"]
 
-    def moves(self, pool: Floats) -> tuple[BlockMove, ...]:
+    def moves(self, pool: Floats) -> tuple[BlockMove | Mirror, ...]:
         """Block moves with kernels on torsions (rungs, kernels, torsions) in radians."""
-        made = []
+        made: list[BlockMove | Mirror] = []
         for block in self.blocks:
             kernels = TorsionKernels(pool[:, :, list(block.torsions)], WIDTH) if block.kind == "draw" else None
-            made.append(BlockMove(block, self.torsions, kernels))
+            made.append(block if isinstance(block, Mirror) else BlockMove(block, self.torsions, kernels))
         return tuple(made)
 
     def engine(self, positions: Floats, seed: int) -> EngineEnergies:
@@ -171,7 +179,8 @@ def run_stretch(stretch: Stretch) -> Piece:
     plan = stretch.plan
     energies = plan.engine(stretch.start, stretch.seed)
     chains = Chains.start(energies, plan.moves(stretch.pool), plan.temperatures, stretch.start)
-    chains.weights, chains.drawn, chains.sweeps = stretch.weights, DRAWN, stretch.first
+    drawn = min(DRAWN, EACH * len(plan.blocks))
+    chains.weights, chains.drawn, chains.sweeps = stretch.weights, drawn, stretch.first
     cold = chains.cold
     x, u, own, angles = [], [], [], []
     while chains.sweeps < stretch.first + stretch.sweeps:
@@ -187,13 +196,3 @@ def run_stretch(stretch: Stretch) -> Piece:
     kept = {"positions": x, "energies": u, "cold": own, "angles": angles}
     arrays = {name: np.array(values) for name, values in kept.items()}
     return Piece(**arrays, end=chains.positions, counts=chains.counts, calls=energies.calls)
-
-
-def _has_amine(symbols: list[str], bonds: Ints) -> bool:
-    """Whether a nitrogen has three neighbours, at most one a hydrogen and none of them flat."""
-    around = neighbour_lists(len(symbols), bonds)
-    for symbol, near in zip(symbols, around, strict=True):
-        flat, hydrogens = any(len(around[j]) in (2, 3) for j in near), sum(symbols[j] == "H" for j in near)
-        if symbol == "N" and len(near) == 3 and hydrogens <= 1 and not flat:
-            return True
-    return False

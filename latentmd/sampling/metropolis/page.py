@@ -144,9 +144,7 @@ def told(result: RunResult) -> list[str]:
     """A few lines about finished exact chains."""
     summary = result.summary
     taken, effective = summary["accepted"].get("draw"), summary["effective_samples"]
-    moves = (
-        f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "rings moved by the ladder only"
-    )
+    moves = f"{percent(taken, 1)} of the drawn torsions accepted" if taken is not None else "no torsion to draw"
     least = "no well from 1 to 99 %" if effective is None else f"at least {effective:.0f} effective samples of a state"
     beside = [] if summary["plain_md"] is None else [verdict(summary["plain_md"])]
     return states_told(result, [f"{summary['frames']} frames of equal weight, {least}; {moves}", *beside])
@@ -175,7 +173,9 @@ def remarks(found: Populations) -> list[str]:
     said = [f"Torsions with one well: {'; '.join(once)}"] if once else []
     if found.rings_in_one_shape:
         rings = ", ".join(found.rings_in_one_shape)
-        said.append(f"Rings that kept their shape in all frames, of which the moves propose no other: {rings}")
+        said.append(
+            f"Rings that kept their shape in all frames, of which moves propose the mirror image at most: {rings}"
+        )
     said += [f"Symmetric, {sentence}" for sentence in symmetric_names([well.turn for well in wells])]
     pairs = [
         f"{wells[i].name} {found.share(i)} and {wells[j].name} {found.share(j)}, {apart_words(apart)}"
@@ -252,5 +252,7 @@ def _work(summary: dict[str, Any]) -> str:
     return (
         table(("moves", "accepted"), taken)
         + table(("wall time", ""), spent)
-        + table(("block (numbers of torsions)", "tried", "accepted", "changed a well"), blocks)
+        + table(
+            ("block (numbers of torsions; atoms of rings and amines)", "tried", "accepted", "changed a well"), blocks
+        )
     )

@@ -15,6 +15,7 @@ from openmm import app
 from latentmd.arrays import Doubles, Floats
 from latentmd.model.file import BundleError
 from latentmd.sampling.metropolis.ladders import Piece, Plan, Stretch, run_stretch
+from latentmd.sampling.metropolis.mirrors import Mirror
 from latentmd.sampling.metropolis.settings import ChainsRun
 from latentmd.sampling.metropolis.tempering import Counts
 from latentmd.sampling.run.clock import Deadline
@@ -27,6 +28,7 @@ KERNELS = 160  # at each temperature
 SCATTER = 10.0  # ps of MD at the highest temperature, from one structure
 _SHARES = (0.25, 0.25, 0.5)  # of the wall time of a pilot: the scattering and the two stages
 _HOTTER = 0.25  # share of the kernels from one rung above
+_LEAST_RATE = 0.2  # of flips and inversions, so that a ring with one shape gets few moves
 _EVENLY = 0.1  # share of the moves that all blocks get alike
 
 
@@ -105,17 +107,19 @@ def block_weights(plan: Plan, counts: Counts) -> Doubles:
 
     The share of a torsion is in proportion to 1 / sqrt(r), r the highest rate of accepted jumps out of a well among its
     blocks, and goes to these blocks in proportion to the squares of their rates; a tenth of all moves goes to all
-    blocks alike.
+    blocks alike. Each ring and amine counts as a torsion, with a rate of at least a fifth: many never turn.
     """
     names = [block.name for block in plan.blocks]
+    if not names:
+        return np.zeros(0)
     rates = np.array([(counts.jumped[name] + 0.5) / (counts.tried[name] + 1.0) for name in names])
     weights = np.zeros(len(names))
-    for torsion in range(len(plan.torsions.quads)):
-        holds = np.array([torsion in block.torsions for block in plan.blocks], dtype=np.float64)
+    turned = [[i in block.torsions for block in plan.blocks] for i in range(len(plan.torsions.quads))]
+    mirrors = [[other is block for other in plan.blocks] for block in plan.blocks if isinstance(block, Mirror)]
+    rates = np.maximum(rates, [_LEAST_RATE * isinstance(block, Mirror) for block in plan.blocks])
+    for holds in np.array([*turned, *mirrors], dtype=np.float64):
         if holds.any():
             weights += holds * rates**2 / (holds * rates**2).sum() / np.sqrt((holds * rates).max())
-    if not names:
-        return weights
     return np.asarray((1 - _EVENLY) * weights / weights.sum() + _EVENLY / len(names))
 
 

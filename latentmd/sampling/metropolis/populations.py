@@ -54,7 +54,7 @@ class Populations:
 
     @property
     def rings_in_one_shape(self) -> list[str]:
-        """Wells of bonds in rings that have no other: the moves propose no other shape, so that none need be seen."""
+        """Wells of bonds in rings that have no other, which none need have: moves propose the mirror image at most."""
         return [well.name for well in self.wells if well.only and well.turn.ring]
 
     def independent(self, index: int) -> float:
@@ -65,7 +65,7 @@ class Populations:
         """Population of a well in per cent, with its standard error, or a bound where it was always or never taken.
 
         A well that was never seen in n independent samples has a population of at most 3 / n (95 %). There is no such
-        bound for rings, whose other shapes no move proposes.
+        bound for rings, of whose other shapes moves propose the mirror image at most.
         """
         value, bound = float(self.values[index]), 3 / max(self.independent(index), 1.0)
         if 0 < value < 1:

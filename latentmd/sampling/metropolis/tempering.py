@@ -18,6 +18,7 @@ from scipy.special import erfcinv
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.sampling.metropolis.blocks import BlockMove
+from latentmd.sampling.metropolis.mirrors import Mirror
 from latentmd.units import GAS_CONSTANT
 
 EXCHANGE = 0.25  # probability between neighbouring temperatures that a ladder is laid out for
@@ -98,7 +99,9 @@ class Chains:
     """
 
     engine: ReplicaEnergies
-    moves: tuple[BlockMove, ...]  # block moves, in the order in which a sweep makes them; their groups are rungs
+    moves: tuple[
+        BlockMove | Mirror, ...
+    ]  # block moves, in the order in which a sweep makes them; their groups are rungs
     temperatures: Floats  # kelvin, ascending, shape (rungs,)
     positions: Doubles
     energies: Doubles
@@ -109,7 +112,7 @@ class Chains:
 
     @classmethod
     def start(
-        cls, engine: ReplicaEnergies, moves: tuple[BlockMove, ...], temperatures: Floats, positions: Floats
+        cls, engine: ReplicaEnergies, moves: tuple[BlockMove | Mirror, ...], temperatures: Floats, positions: Floats
     ) -> Chains:
         """Begin from positions (chains * rungs, atoms, 3) in nm; ValueError where one has no finite energy."""
         if len(positions) % len(temperatures):
@@ -142,7 +145,7 @@ class Chains:
         self._exchange(rng)
         self.sweeps += 1
 
-    def _block(self, move: BlockMove, kelvin: Floats, rng: np.random.Generator) -> None:
+    def _block(self, move: BlockMove | Mirror, kelvin: Floats, rng: np.random.Generator) -> None:
         proposed, ratio, turns = move.propose(self.positions, self.rungs, rng)
         energies = self.engine.energies(proposed)
         with np.errstate(invalid="ignore"):
@@ -150,7 +153,7 @@ class Chains:
         accepted = np.log(rng.random(len(kelvin))) < np.where(np.isfinite(energies), exponent, -np.inf)
         self.positions = np.where(accepted[:, None, None], proposed, self.positions)
         self.energies = np.where(accepted, energies, self.energies)
-        self.counts.add(move.block.name, accepted[self.cold], turns[self.cold])
+        self.counts.add(move.name, accepted[self.cold], turns[self.cold])
 
     def _exchange(self, rng: np.random.Generator) -> None:
         """Exchange the structures of rungs (0, 1), (2, 3), ... in even sweeps and (1, 2), (3, 4), ... in odd ones."""

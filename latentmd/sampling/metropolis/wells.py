@@ -115,7 +115,7 @@ class Turn:
     period: float = 360.0  # degrees after which the torsion is the same: 360, or 180, 120 or 60 for symmetric groups
     twin: int | None = None  # column of the same torsion with the other of two equivalent neighbours of a nitrogen
     staggered: bool = False  # whether both middle atoms have four neighbours
-    ring: bool = False  # whether its bond is in a ring, so that no move proposes other wells
+    ring: bool = False  # whether its bond is in a ring, so that moves propose the mirror image at most
     mirror: tuple[str, float] | None = None
 
     def degrees(self, angles: Floats) -> Doubles:
