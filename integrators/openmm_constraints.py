@@ -37,9 +37,9 @@ class ConstraintProjector:
         self._inverse = 1.0 / self.masses[:, None]
         self._squares = self.lengths**2
         rows = np.arange(len(self.pairs))
-        self._incidence = np.zeros((len(self.pairs), len(self.masses)))  # D: r = D x
-        self._incidence[rows, self.pairs[:, 0]], self._incidence[rows, self.pairs[:, 1]] = 1.0, -1.0
-        self._coupling = self._incidence @ (self._inverse * self._incidence.T)  # D M^-1 D^T
+        self.incidence = np.zeros((len(self.pairs), len(self.masses)))  # D: r = D x
+        self.incidence[rows, self.pairs[:, 0]], self.incidence[rows, self.pairs[:, 1]] = 1.0, -1.0
+        self.coupling = self.incidence @ (self._inverse * self.incidence.T)  # D M^-1 D^T
 
     def residual(self, positions: Doubles) -> float:
         """Largest relative error of a constrained length."""
@@ -83,15 +83,15 @@ class ConstraintProjector:
         return velocities - self._spread(r, self._solve(r, rate))
 
     def _vectors(self, positions: Doubles) -> Doubles:
-        return np.asarray(self._incidence @ positions)
+        return np.asarray(self.incidence @ positions)
 
     def _spread(self, r: Doubles, multipliers: Doubles) -> Doubles:
         """M^-1 J^T multipliers, [N, 3]."""
-        return np.asarray(self._inverse * (self._incidence.T @ (r * multipliers[:, None])))
+        return np.asarray(self._inverse * (self.incidence.T @ (r * multipliers[:, None])))
 
     def _solve(self, r: Doubles, right: Doubles) -> Doubles:
         """Solution of J M^-1 J^T multipliers = right; its elements are (D M^-1 D^T)_ab r_a . r_b."""
-        _, solution, info = dposv(self._coupling * (r @ r.T), right)
+        _, solution, info = dposv(self.coupling * (r @ r.T), right)
         if info:
             raise ConstraintError("constrained bonds could not be restored: the constraints depend on each other")
         return np.asarray(solution)

@@ -122,9 +122,6 @@ class LatentForce(nn.Module):
     def __init__(self, propagator: Propagator, selection: Selection) -> None:
         super().__init__()
         projector = ConstraintProjector(selection.pairs, selection.lengths, selection.masses)
-        incidence = np.zeros((len(selection.pairs), len(selection.atoms)))
-        for row, (i, j) in enumerate(selection.pairs):
-            incidence[row, i], incidence[row, j] = 1.0, -1.0
         self.surrogate: Any = propagator.module.to("cpu")
         self.sound = SoundStructure(propagator.template)
         self.shortest, self.longest = propagator.lag_range
@@ -138,8 +135,8 @@ class LatentForce(nn.Module):
         self.hydrogen_quads, self.hydrogen_pairs = _kept(hydrogens.quads), _kept(hydrogens.pairs)
         self.hydrogen_signs = _kept(hydrogens.signs)
         self.atoms, self.masses = _kept(selection.atoms), _kept(selection.masses)
-        self.incidence, self.lengths = _kept(incidence), _kept(projector.lengths)
-        self.coupling = _kept(incidence / projector.masses @ incidence.T)
+        self.incidence, self.lengths = _kept(projector.incidence), _kept(projector.lengths)
+        self.coupling = _kept(projector.coupling)
         self.factors = _kept(fingerprint_factors(3 * len(selection.atoms)).view(np.int64).reshape(-1, 3))
         self.velocities = _kept(np.zeros((len(selection.atoms), 3)))
 

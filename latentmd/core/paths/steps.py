@@ -67,7 +67,8 @@ class MixtureSteps:
         return p.log_weights(z, g).gather(1, m.unsqueeze(1)).squeeze(1) + density
 
     def _lag(self, z: Tensor) -> Tensor:
-        return self.predictor.lag(torch.full((len(z),), self.time))
+        embedded: Tensor = self.predictor.lag(torch.full((len(z),), self.time))
+        return embedded
 
     def _flow(self, z: Tensor, m: Tensor, g: Tensor, generator: torch.Generator) -> Tensor:
         flow = self.predictor.flow

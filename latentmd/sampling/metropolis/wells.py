@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from openmm import app
+from scipy.signal import find_peaks
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.bonds import neighbour_lists
@@ -75,14 +76,10 @@ def smoothed(degrees: Floats, period: float) -> Doubles:
 
 def _extrema(under: Doubles) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the maxima, and of the least value before each of them, of a curve on a circle; runs count once."""
-    step = np.sign(under - np.roll(under, 1))
-    moves = np.flatnonzero(step)
-    if not len(moves):
+    if np.ptp(under) == 0:
         return np.array([0]), np.array([0])
-    signs = step[moves]
-    tops = np.flatnonzero((signs > 0) & (np.roll(signs, -1) < 0))  # rises into it, and the next change is a fall
-    ends = np.roll(moves, -1)[tops]
-    peaks = np.sort((moves[tops] + ((ends - 1 - moves[tops]) % len(under)) // 2) % len(under))
+    found = find_peaks(np.tile(under, 3))[0] - len(under)
+    peaks = found[(found >= 0) & (found < len(under))]
     paths = [_between(int(a), int(b), len(under)) for a, b in zip(np.roll(peaks, 1), peaks, strict=True)]
     return peaks, np.array([path[np.argmin(under[path])] for path in paths])
 

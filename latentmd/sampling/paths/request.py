@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
-from openmm import unit
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.progress import Progress
@@ -20,6 +19,7 @@ from latentmd.sampling.paths.relax import RelaxedFrames, relax, settle
 from latentmd.sampling.run.options import RunOptions
 from latentmd.sampling.run.preparation import molecule_under, say_notes
 from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.systems.sanity import in_nm
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
@@ -185,9 +185,9 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
             pdb = Path(folder) / "model.pdb"
             pdb.write_text(own.manifest.topology, encoding="utf-8")
             molecule = _built(own, pdb, inputs)
-        return Subject(molecule, own, (), _positions(molecule))
+        return Subject(molecule, own, (), in_nm(molecule.positions))
     first, found = _first(pdbs[0], model, inputs)
-    ends = [_positions(first)]
+    ends = [in_nm(first.positions)]
     for pdb in pdbs[1:]:
         ends.append(_in_order_of(first, _built(found, pdb, inputs), pdbs[0], pdb))
     structures = Subject(first, found, (), ends[0]).relaxed(np.stack(ends)).positions
@@ -216,8 +216,8 @@ def _built(model: OneMolecule, pdb: Path, inputs: InputOptions, molecule: Molecu
 
 def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:
     """Positions of a molecule [atoms, 3], nm, in the order of the atoms of another file of it."""
-    positions = _positions(other)
-    answer = match(first.topology, other.topology, _positions(first), positions)
+    positions = in_nm(other.positions)
+    answer = match(first.topology, other.topology, in_nm(first.positions), positions)
     if answer:
         return positions[list(answer.order)]
     names = ["-".join(residue.name for residue in molecule.topology.residues()) for molecule in (first, other)]
@@ -225,7 +225,3 @@ def _in_order_of(first: Molecule, other: Molecule, a: Path, b: Path) -> Doubles:
         f"{a} holds {names[0]} and {b} holds {names[1]}: a path joins two structures of one molecule, and of the second"
         f" {answer.reason.replace('the molecule of the model', 'the first')}; give two files of the same molecule"
     )
-
-
-def _positions(molecule: Molecule) -> Doubles:
-    return np.array(molecule.positions.value_in_unit(unit.nanometer), dtype=np.float64)

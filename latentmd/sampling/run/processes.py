@@ -252,7 +252,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _take_job(worker: _Worker, reply: Reply | None, working: list[_Worker], on_message: Take) -> None:
     """Pass on a message of a job; remove its worker from the working ones once the job has ended."""
-    kind, value = reply or ("end", None)
+    kind, value = reply or ("end", {})
     if kind == "message":
         return on_message(value)
     working.remove(worker)
@@ -268,7 +268,7 @@ def _drain(worker: _Worker, on_message: Take) -> None:
     """Collect what a stopping worker still reports, so that provenance matches the frames that it wrote."""
     until = time.monotonic() + _PATIENCE
     while worker.pipe.poll(max(0.0, until - time.monotonic())):
-        kind, value = worker.read() or ("end", None)
+        kind, value = worker.read() or ("end", {})
         if kind != "message":
             return
         on_message(value)

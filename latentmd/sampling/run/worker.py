@@ -43,7 +43,8 @@ def main(pipe: Connection) -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file-size limit is then an error to report, not the end
     try:
         while True:
-            _do(*pipe.recv(), pipe, stop)
+            kind, content = pipe.recv()
+            _do(kind, content, pipe, stop)
     except EOFError:
         return 0
     except (BrokenPipeError, ConnectionResetError):

@@ -17,7 +17,6 @@ follows a kept state from a seed that belongs to the frame it is at.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ REPORT, PAGE = "report.png", "evaluation.html"
 WALKERS = RunFiles(
     "walkers", (TOPOLOGY, SYSTEM_FILE, PROVENANCE, SUMMARY, REPORT, PAGE, "walker-*.xtc", "state-*.pdb", BOUND, STATE)
 )
-_PAUSE = 0.5  # seconds of wall time between kept states of a process
+PAUSE = 0.5  # seconds of wall time between kept states of a process
 
 
 def trajectory_path(folder: Path, walker: int) -> Path:
@@ -54,27 +53,9 @@ class State:
     arrays: Arrays
     counts: dict[str, int] = field(default_factory=dict)
 
-    def size(self, walker: int) -> int:
-        """Length of the trajectory file of a walker in bytes."""
-        return self.sizes[self.walkers.index(walker)]
-
 
 #: States by the number of the first walker of their group.
 States = dict[int, State]
-
-
-class Pacer:
-    """Says when a state is to be kept: not more often than twice a second."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether enough time has passed since it last said so."""
-        if time.monotonic() - self._last < _PAUSE:
-            return False
-        self._last = time.monotonic()
-        return True
 
 
 def write_state(folder: Path, state: State) -> None:

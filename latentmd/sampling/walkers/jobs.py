@@ -21,11 +21,11 @@ from latentmd.molecule.checks import check_frames, structure_template
 from latentmd.replicas.choice import replica_engine, unsupported
 from latentmd.replicas.replicas import Replicas, ReplicaState
 from latentmd.replicas.settle import EnergyRange, settle
-from latentmd.sampling.run.clock import PhaseClock
+from latentmd.sampling.run.clock import Deadline, PhaseClock
 from latentmd.sampling.run.options import WalkerOptions
 from latentmd.sampling.run.preparation import Arrays, Prepared
 from latentmd.sampling.run.processes import Emit
-from latentmd.sampling.walkers.folder import Pacer, State, States, trajectory_path
+from latentmd.sampling.walkers.folder import PAUSE, State, States, trajectory_path
 from latentmd.systems.builder import WATER, Molecule
 from latentmd.systems.dynamics import MdSettings, Phase, advance, run_md
 from latentmd.systems.molecule import time_platform
@@ -96,7 +96,7 @@ class WalkerJob:
 
     def run(self, emit: Emit, stopped: Callable[[], bool]) -> None:
         """Move the walkers group by group; write frames, and report them and the states to go on from."""
-        clock, pacer = PhaseClock(), Pacer()
+        clock, pause = PhaseClock(), Deadline(PAUSE)
         with clock("start"):
             assert not self.model or self.propagator  # loaded once for all groups
             failed = self.checker()
@@ -111,7 +111,8 @@ class WalkerJob:
                     with clock("output"):
                         self._write(block, dict(zip(group, writers, strict=True)), failed, emit)
                         done = writers[0].frames
-                        if block.states is not None and (done == self.settings.frames or pacer.due()):
+                        if block.states is not None and (done == self.settings.frames or pause.over):
+                            pause = Deadline(PAUSE)
                             for walkers, arrays in block.states.items():
                                 sizes = tuple(writers[group.index(walker)].size for walker in walkers)
                                 kept = State(walkers, done, sizes, arrays, dict(block.counts))
@@ -144,7 +145,9 @@ class WalkerJob:
     def writer(self, walker: int, state: State | None = None) -> FrameWriter:
         """The walker's trajectory file, with the frames up to a state of its group."""
         path, box = trajectory_path(self.folder, walker), self.molecule.box()
-        return FrameWriter(path, box) if state is None else FrameWriter(path, box, state.frames, state.size(walker))
+        if state is None:
+            return FrameWriter(path, box)
+        return FrameWriter(path, box, state.frames, state.sizes[state.walkers.index(walker)])
 
     def checker(self) -> Checker:
         """A function from frames (frames, atoms, 3) and energies (frames,) to the names of checks that each fails."""
@@ -191,10 +194,10 @@ class WalkerJob:
     def emit_speed(self, emit: Emit) -> None:
         """Measure plain MD on this process's core, in ps per second: with OpenMM, and with the replica engine."""
         rate = time_platform(self.molecule, self.prepared.platform, _SPEED_SECONDS, self.prepared.threads)
-        emit("speed", value=rate * self.molecule.protocol.timestep)
+        emit("speed", engine="OpenMM", value=rate * self.molecule.protocol.timestep)
         if not unsupported(self.molecule.system):
             rate = replica_rate(self.molecule, self.prepared.reference, _SPEED_SECONDS)
-            emit("replica speed", value=rate * self.molecule.protocol.timestep)
+            emit("speed", engine="replica engine", value=rate * self.molecule.protocol.timestep)
 
 
 def replica_rate(molecule: Molecule, reference: Floats, seconds: float, replicas: int = 16) -> float:

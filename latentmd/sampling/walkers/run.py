@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform as machine
 import time as clock
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -83,15 +84,14 @@ class Tally:
     Attributes:
         frames, earlier: by walker, and how many earlier sessions of the run made.
         failing: frames that fail a structure check.
-        md_speeds, replica_speeds: plain MD of each worker with OpenMM and the replica engine, if it can, ps per second.
+        speeds: of plain MD of each worker with "OpenMM" and, if it can, the "replica engine", ps per second.
         phases: wall seconds by phase of each worker.
     """
 
     frames: dict[int, int]
     earlier: int = 0
     failing: int = 0
-    md_speeds: list[float] = field(default_factory=list)
-    replica_speeds: list[float] = field(default_factory=list)
+    speeds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     phases: list[dict[str, float]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -132,16 +132,16 @@ def _speed(plan: RolloutPlan, tally: Tally, simulated: float) -> dict[str, float
     """Aggregate rates in ns/day, and ratios to plain MD with OpenMM and with the replica engine on the same cores."""
     wall, inside = plan.wall, tally.mean_phases
     result = {"ns_per_day": _NS_PER_DAY * simulated / wall["simulation"]}
-    if not tally.md_speeds or len(tally.phases) < len(tally.md_speeds):
+    if not tally.speeds or len(tally.phases) < len(tally.speeds["OpenMM"]):
         return result
-    md = sum(tally.md_speeds)
+    md, replicas = (sum(tally.speeds.get(engine, ())) for engine in ("OpenMM", "replica engine"))
     work = sum(seconds for name, seconds in inside.items() if name not in _NOT_WORK)
     result["plain_md_ns_per_day"] = _NS_PER_DAY * md
     result["over_plain_md"] = simulated / work / md
     result["over_plain_md_with_start_up"] = simulated / wall["total"] / md
-    if tally.replica_speeds:
-        result["replica_engine_ns_per_day"] = _NS_PER_DAY * sum(tally.replica_speeds)
-        result["over_replica_engine"] = simulated / work / sum(tally.replica_speeds)
+    if replicas:
+        result["replica_engine_ns_per_day"] = _NS_PER_DAY * replicas
+        result["over_replica_engine"] = simulated / work / replicas
     if plan.settings.mode == "latent":
         result["latent_rollouts_over_plain_md"] = simulated / (inside["latent steps"] + inside["decoding"]) / md
     return result
@@ -263,9 +263,7 @@ class _Execution:
             tally.failing += sum(bool(row[3]) for row in rows)
             self.progress("simulating", tally.total * self.plan.settings.interval, self.total)
         elif message["kind"] == "speed":
-            tally.md_speeds.append(message["value"])
-        elif message["kind"] == "replica speed":
-            tally.replica_speeds.append(message["value"])
+            tally.speeds[message["engine"]].append(message["value"])
         elif message["kind"] == "phases":
             tally.phases.append(message["seconds"])
         elif message["kind"] == "state":  # after the lines of its frames

@@ -38,7 +38,7 @@ def run_job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[Any
     """run_job(job, stop_after=None) → messages by kind; timings of plain MD are skipped, states kept every time."""
     monkeypatch.setattr("latentmd.sampling.walkers.jobs.time_platform", lambda *_: 100.0)
     monkeypatch.setattr("latentmd.sampling.walkers.jobs.replica_rate", lambda *_: 100.0)
-    monkeypatch.setattr("latentmd.sampling.walkers.folder.Pacer.due", lambda self: True)
+    monkeypatch.setattr("latentmd.sampling.walkers.jobs.PAUSE", 0.0)
 
     def run(job: Any, stop_after: int | None = None) -> dict[str, list[Any]]:
         messages: dict[str, list[Any]] = defaultdict(list)

@@ -37,7 +37,7 @@ def test_states_round_trip(tmp_path: Path) -> None:
     arrays = {"positions": np.random.default_rng(0).random((4, 3)), "kind": np.array("md")}
     write_state(tmp_path, State((2, 3), 7, (100, 200), arrays, {"minimised": 5}))
     (state,) = read_states(tmp_path).values()
-    assert (state.walkers, state.frames, state.size(3), state.counts) == ((2, 3), 7, 200, {"minimised": 5})
+    assert (state.walkers, state.frames, state.sizes[1], state.counts) == ((2, 3), 7, 200, {"minimised": 5})
     assert np.array_equal(state.arrays["positions"], arrays["positions"]) and str(state.arrays["kind"]) == "md"
     assert unfinished([(0, 1), (2, 3)], {2: state}, 7) == [(0, 1)]
     assert unfinished([(2, 3)], {2: state}, 8) == [(2, 3)]

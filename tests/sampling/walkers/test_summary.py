@@ -23,7 +23,7 @@ def test_speeds_by_hand() -> None:
     """100 ps in 10 s are 864 ns/day; plain MD on two cores at 0.5 ps/s each makes 5 ps in the 5 s of work."""
     plan: Any = SimpleNamespace(wall={"simulation": 10.0, "total": 20.0}, settings=SimpleNamespace(mode="latent"))
     phases = [{"start": 1.0, "latent steps": 2.0, "decoding": 3.0}] * 2
-    speed = _speed(plan, Tally({0: 1}, md_speeds=[0.5, 0.5], phases=phases), 100.0)
+    speed = _speed(plan, Tally({0: 1}, speeds={"OpenMM": [0.5, 0.5]}, phases=phases), 100.0)
     assert speed["ns_per_day"] == pytest.approx(864.0) and speed["plain_md_ns_per_day"] == pytest.approx(86.4)
     assert speed["over_plain_md"] == pytest.approx(100.0 / 5.0)
     assert speed["over_plain_md_with_start_up"] == pytest.approx(100.0 / 20.0)
