@@ -17,7 +17,7 @@ class Rollouts(Equilibrium):
         """Torsions (steps, walkers, tokens, slots) of rollouts with steps of a lag in ps, without structures."""
         angles, lags, out = self.draw(walkers), torch.full((walkers,), lag), []
         for _ in range(steps):
-            angles = self.bound.draw(self.bound.latent(angles), lags, self.noise(walkers, self.bound.torsion_noise))
+            angles = self.bound.move(self.bound.latent(angles), lags, self.noise(walkers, self.bound.move_noise))
             out.append(angles.numpy())
         return np.stack(out)
 

@@ -40,6 +40,7 @@ from latentmd.molecule.chain import Chain, chain
 from latentmd.molecule.checks import check_frames, structure_template
 from latentmd.report import figures
 from latentmd.training.peptides.dataset import find_molecules, read_molecule
+from latentmd.training.peptides.tilt import fit_tilt
 
 SHORT = 12_000.0  # ps, of the short MD run that a model should beat
 STEP = 100.0  # ps, of a latent step, each decoded
@@ -331,6 +332,7 @@ def main() -> None:
     add("--model", default=NAME, help="name or path of a model of peptides")
     add("--out", type=Path, required=True, help="folder")
     add("--frames", type=int, default=20000, help="of the model, per peptide")
+    add("--tilt", action="store_true", help="fit weights against drift to each peptide, as `latentmd bind --tilt` does")
     add("--only", nargs="+", default=[], help="names of peptides; all where absent")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -346,7 +348,10 @@ def main() -> None:
             print(p.name, "is scored already" if answer else f"is not covered: {answer.reason}", flush=True)
             continue
         begin = time.perf_counter()
-        found[p.name], image = scores(p, table, Rollouts(file.model, p.chain, 0), options.frames)
+        rollouts = Rollouts(file.model, p.chain, 0)
+        if options.tilt:
+            fit_tilt(rollouts.bound)
+        found[p.name], image = scores(p, table, rollouts, options.frames)
         groups[p.name] = p.group
         out.write_text(json.dumps({"scores": found, "groups": groups}, indent=1, default=float))
         (options.out / f"{p.name}.png").write_bytes(image)

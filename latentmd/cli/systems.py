@@ -17,13 +17,15 @@ from latentmd.units import format_time
     epilog="""\b
 Examples:
   latentmd bind my.pdb --out my.pt
+  latentmd bind my.pdb --tilt --out my.pt
   latentmd bind my.pdb --model finetuned.pt --out my.pt""",
 )
 @argument("pdb", type=PATH)
 @option("--model", default="peptides", show_default=True, help="Model of many peptides, by name or path.")
 @option("--out", required=True, type=PATH, help="Model file to write, such as my.pt.")
+@option("--tilt", is_flag=True, help="Learn weights against drift of rollouts; slower steps, nearer equilibrium.")
 @option("--overwrite", is_flag=True, help="Replace an existing file.")
-def bind_command(pdb: Path, model: str, out: Path, overwrite: bool) -> None:
+def bind_command(pdb: Path, model: str, out: Path, tilt: bool, overwrite: bool) -> None:
     """Write a model of the peptide in PDB from one of many peptides, without training.
 
     The file serves OpenMM and ASE integrators, `evaluate` and `simulate` like a model of that molecule alone; it was
@@ -35,7 +37,7 @@ def bind_command(pdb: Path, model: str, out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise click.UsageError(f"{out} exists; pass --overwrite to replace it")
     with run_errors():
-        manifest = bind_file(pdb, out, model)
+        manifest = bind_file(pdb, out, model, tilt=tilt)
     assert manifest.zero_shot is not None
     for line in zero_shot_lines(manifest.zero_shot, str(pdb)):
         click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +47,22 @@ def bind(
     out: str | Path,
     model: PeptideFile | str | Path = NAME,
     *,
+    fit: Callable[[BoundPeptide], None] | None = None,
     fine_tuned: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
 ) -> Manifest:
     """Write a model file, without energy, of one peptide from a model of many that was not trained on it.
 
-    What it was `fine_tuned` on is in its manifest, which then has no `zero_shot`. BundleError as for `bound_peptide`.
+    `fit` is applied to the bound model before. What it was `fine_tuned` on is in its manifest, which then has no
+    `zero_shot`. BundleError as for `bound_peptide`.
     """
     bound, found, file = bound_peptide(topology, positions, model)
-    known: dict[str, Any] = {"training": {"fine_tuned": fine_tuned}}
+    if fit is not None:
+        fit(bound)
+    training: dict[str, Any] = {"proposals": bound.proposals} if bound.proposals > 1 else {}
+    known: dict[str, Any] = {"training": training | {"fine_tuned": fine_tuned}}
     if fine_tuned is None:
-        known = {"zero_shot": measured(bound, found, file)}
+        known = {"training": training, "zero_shot": measured(bound, found, file)}
     name = f"{file.manifest.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}"
     known |= {"name": name, "slow_axes": bound.axes * bound.n_tokens, "metrics": metrics or {}, "half_precision": _HALF}
     return save(out, bound, bound_manifest(file.manifest, topology, positions).model_copy(update=known))

@@ -5,6 +5,7 @@ import networkx
 import torch
 from torch import Tensor, nn
 
+from latentmd.core.steps.tilt import Tilt
 from latentmd.decoders.residues import ResidueDecoder
 from latentmd.model.manifest import NO_ENERGY
 from latentmd.model.peptides import PeptideModel
@@ -26,6 +27,7 @@ class BoundPeptide(nn.Module):
     def __init__(self, model: PeptideModel, chain: Chain, mirrored: bool = False) -> None:
         super().__init__()
         self.encoder, self.basis, self.drawn, self.mean = model.encoder, model.basis, model.step, model.predictor
+        self.tilt: Tilt | None = None
         self.decoder = ResidueDecoder(chain, model.table)
         self.n_atoms, self.n_tokens = int(chain.record.n_atoms), len(chain.names)
         self.dim, self.n_slow = int(model.config.dim), int(model.config.n_slow)
@@ -37,9 +39,16 @@ class BoundPeptide(nn.Module):
         self.register_buffer("hand", torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
         self.clash, self.no_energy = _CLASH**2, NO_ENERGY
         self.torsion_noise = int(chain.mask.size)
-        self.step_noise = _TRIES * self.torsion_noise
+        self.proposals, self.move_noise = 1, self.torsion_noise
+        self.step_noise = _TRIES * self.move_noise
         self.draw_noise = self.torsion_noise + self.decoder.noise_size
         self.decode_noise = _TRIES * self.draw_noise
+
+    def take(self, tilt: Tilt) -> None:
+        """Tilt every step from now on."""
+        self.tilt, self.proposals = tilt, tilt.proposals
+        self.move_noise = tilt.proposals * self.torsion_noise + 1
+        self.step_noise = _TRIES * self.move_noise
 
     types: Tensor
     mask: Tensor
@@ -100,10 +109,19 @@ class BoundPeptide(nn.Module):
 
     @torch.jit.export
     def draw(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
-        """Torsions [batch, tokens, slots] a lag later; standard normal noise [batch, tokens · slots]."""
+        """Torsions [draws, tokens, slots] a lag later, without the tilt; normal noise [draws, tokens · slots]."""
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
-        uniform = 0.5 * (1 + torch.erf(noise.reshape(mask.shape) / 2.0**0.5))
+        uniform = 0.5 * (1 + torch.erf(noise.reshape(-1, mask.shape[1], mask.shape[2]) / 2.0**0.5))
         out: Tensor = self.drawn.sample(slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
+        return out
+
+    @torch.jit.export
+    def move(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
+        """Torsions [batch, tokens, slots] a lag later, one of the tilt's proposals; noise [batch, move_noise]."""
+        if self.tilt is None:
+            return self.draw(slow, lag, noise)
+        rows = noise[:, 1:].reshape(len(slow), self.proposals, -1).transpose(0, 1).flatten(0, 1)
+        out: Tensor = self.tilt.chosen(self.draw(slow, lag, rows), 0.5 * (1 + torch.erf(noise[:, 0] / 2.0**0.5)))
         return out
 
     @torch.jit.export
@@ -125,14 +143,14 @@ class BoundPeptide(nn.Module):
     @torch.jit.export
     def step(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """One latent step of lag [batch] ps with normal noise [batch, step_noise]; torsions that clash are redrawn."""
-        parts = noise.split(self.torsion_noise, dim=1)
-        angles = self.draw(slow, lag, parts[0])
+        parts = noise.split(self.move_noise, dim=1)
+        angles = self.move(slow, lag, parts[0])
         still = slow.new_zeros(slow.shape[0], self.decoder.noise_size)
         for part in parts[1:]:
             again = self.clashes(self.decoder(angles, still)).nonzero().squeeze(1)
             if len(again) == 0:
                 break
-            angles[again] = self.draw(slow[again], lag[again], part[again])
+            angles[again] = self.move(slow[again], lag[again], part[again])
         return self.state(angles)
 
     @torch.jit.export

@@ -314,8 +314,9 @@ def check_conditions(s: WalkerOptions, model: Model) -> None:
 
 
 def bind_file(
-    pdb: str | Path, out: str | Path, model: str | Path = "peptides", inputs: InputOptions = DEFAULT_INPUTS
-) -> Manifest:
+    pdb: str | Path, out: str | Path, model: str | Path = "peptides", inputs: InputOptions = DEFAULT_INPUTS, *,
+    tilt: bool = False,
+) -> Manifest:  # fmt: skip
     """Write a model file of one peptide from a model of many, which was not trained on it.
 
     Args:
@@ -323,6 +324,8 @@ def bind_file(
         out: model file to write.
         model: of many peptides, by name or path.
         inputs: choices where the file leaves one.
+        tilt: learn, from the model's own draws, weights that keep rollouts from drifting; some ten seconds of a core,
+            and latent steps that take longer (`latentmd.core.steps.tilt`).
 
     Returns:
         The manifest of the new file; `zero_shot` says how near the training set is.
@@ -331,10 +334,12 @@ def bind_file(
         ValueError: the molecule or the model is wrong, or the model does not cover the molecule.
     """
     from latentmd.model.binding import bind
+    from latentmd.training.peptides.tilt import fit_tilt
 
     source = given_model(str(model))
     if isinstance(source, OneMolecule):
         raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
     molecule = build(pdb, Protocol.of(source.manifest, inputs))
     source.check(molecule, Path(pdb))
-    return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name)
+    fit = fit_tilt if tilt else None
+    return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name, fit=fit)

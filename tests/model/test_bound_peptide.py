@@ -11,6 +11,7 @@ import torch
 from openmm.app import PDBFile
 
 from latentmd.arrays import Doubles
+from latentmd.core.steps.tilt import Tilt
 from latentmd.model.binding import bind, bound_peptide
 from latentmd.model.file import BundleError, load
 from latentmd.model.peptide_file import PeptideFile, load_peptides, read_peptide_manifest
@@ -119,6 +120,23 @@ def test_a_propagator_makes_sound_steps_and_refuses_energies(peptides: PeptideFi
     assert all(passed.all() for passed in propagator.checks(step.positions[None]).values())
     with pytest.raises(Exception, match="has no energy"):
         propagator.energies(positions[None])
+
+
+def test_one_proposal_is_the_plain_step_and_equal_weights_change_no_law(peptides: PeptideFile) -> None:
+    bound, _, _ = bound_peptide(*read("valine_dipeptide"), peptides)
+    slow = torch.zeros(300, bound.n_tokens, bound.axes)
+    lags, generator = torch.full((300,), 100.0), torch.Generator().manual_seed(6)
+    noise = torch.randn(300, 2 * bound.torsion_noise + 1, generator=generator)
+    with torch.no_grad():
+        first, second = (bound.draw(slow, lags, part) for part in noise[:, 1:].chunk(2, dim=1))
+        assert torch.equal(
+            bound.move(slow, lags, noise[:, : bound.move_noise]),
+            bound.draw(slow, lags, noise[:, : -1 - bound.torsion_noise]),
+        )
+        bound.take(Tilt(bound.mask[0], proposals=2))
+        taken = bound.move(slow, lags, noise)
+    expected = torch.where((noise[:, 0] > 0).reshape(-1, 1, 1), second, first)
+    assert torch.allclose(taken, expected, atol=1e-4)
 
 
 def test_what_is_not_covered_is_named(peptides: PeptideFile, tmp_path: Path) -> None:

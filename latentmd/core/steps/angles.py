@@ -133,10 +133,15 @@ class TorsionStep(nn.Module):
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, angles: Tensor, known: Tensor,
         most_likely: bool = False,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Draw the torsions that are not known ([1, tokens, slots]); beside all: ln p of the known ones [batch]."""
+        """Draw the torsions that are not known ([1, tokens, slots]); beside all: ln p of the known ones [batch].
+
+        The batch of the uniform numbers is a multiple of the latent's, one after another: the trunk is run once.
+        """
         batch, tokens = uniform.shape[0], latent.shape[1]
         context, g = self.context(latent, types, lag)
-        context, g = context.expand(batch, -1, -1), g.expand(batch, -1)
+        copies = batch // context.shape[0]
+        context, g = context.repeat(copies, 1, 1), g.repeat(copies, 1)
+        types, mask = types.repeat(copies, 1, 1), mask.repeat(copies, 1, 1)
         out = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)
         weight = torch.zeros(batch, dtype=latent.dtype, device=latent.device)
         shifted = torch.zeros(batch, 1, self.previous.in_features, dtype=latent.dtype, device=latent.device)

@@ -23,6 +23,7 @@ from latentmd.training.peptides.data import Peptides, Sampler, Trajectory, read
 from latentmd.training.peptides.dataset import DatasetError, MoleculeFiles, dataset_protocol, read_molecule, read_pdb
 from latentmd.training.peptides.run import PeptideSettings, train_stages
 from latentmd.training.peptides.stages import step_stage
+from latentmd.training.peptides.tilt import fit_tilt
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 from latentmd.training.run import TrainingRun, claim_training, training_folder
 
@@ -70,7 +71,8 @@ def finetune(
 ) -> FineTuned:
     """Fine-tune a model of many peptides on trajectories of one, and write a model of that one.
 
-    The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule.
+    The encoder and its basis are kept; the step and the local geometry of the residues are fitted to the molecule, then
+    the weights that keep rollouts from drifting (`latentmd.core.steps.tilt`).
     Checkpoints and log go to `<stem>-training/` beside the model.
 
     Args:
@@ -116,7 +118,7 @@ def finetune(
         lanes, frames = training.frames.shape[:2]
         made = {"from": file.manifest.name, "frames": lanes * frames, "interval": training.interval}
         positions, whole = pdb.getPositions(asNumpy=True)._value, replace(file, model=tuned)
-        bind(pdb.topology, positions, out, whole, metrics={"fine-tuning": scores}, fine_tuned=made)
+        bind(pdb.topology, positions, out, whole, fit=fit_tilt, metrics={"fine-tuning": scores}, fine_tuned=made)
     return FineTuned(out, scores)
 
 
