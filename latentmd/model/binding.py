@@ -59,10 +59,9 @@ def bind(
     bound, found, file = bound_peptide(topology, positions, model)
     if fit is not None:
         fit(bound)
-    training: dict[str, Any] = {"proposals": bound.proposals} if bound.proposals > 1 else {}
-    known: dict[str, Any] = {"training": training | {"fine_tuned": fine_tuned}}
+    known: dict[str, Any] = {"training": {"tilted": bound.tilt is not None, "fine_tuned": fine_tuned}}
     if fine_tuned is None:
-        known = {"training": training, "zero_shot": measured(bound, found, file)}
+        known["zero_shot"] = measured(bound, found, file)
     name = f"{file.manifest.name}, {'bound' if fine_tuned is None else 'fine-tuned'} to {found.sequence}"
     known |= {"name": name, "slow_axes": bound.axes * bound.n_tokens, "metrics": metrics or {}, "half_precision": _HALF}
     return save(out, bound, bound_manifest(file.manifest, topology, positions).model_copy(update=known))

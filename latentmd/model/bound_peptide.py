@@ -39,15 +39,14 @@ class BoundPeptide(nn.Module):
         self.register_buffer("hand", torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
         self.clash, self.no_energy = _CLASH**2, NO_ENERGY
         self.torsion_noise = int(chain.mask.size)
-        self.proposals, self.move_noise = 1, self.torsion_noise
+        self.move_noise = self.torsion_noise
         self.step_noise = _TRIES * self.move_noise
         self.draw_noise = self.torsion_noise + self.decoder.noise_size
         self.decode_noise = _TRIES * self.draw_noise
 
     def take(self, tilt: Tilt) -> None:
         """Tilt every step from now on."""
-        self.tilt, self.proposals = tilt, tilt.proposals
-        self.move_noise = tilt.proposals * self.torsion_noise + 1
+        self.tilt, self.move_noise = tilt, tilt.proposals * self.torsion_noise + 1
         self.step_noise = _TRIES * self.move_noise
 
     types: Tensor
@@ -120,7 +119,7 @@ class BoundPeptide(nn.Module):
         """Torsions [batch, tokens, slots] a lag later, one of the tilt's proposals; noise [batch, move_noise]."""
         if self.tilt is None:
             return self.draw(slow, lag, noise)
-        rows = noise[:, 1:].reshape(len(slow), self.proposals, -1).transpose(0, 1).flatten(0, 1)
+        rows = noise[:, 1:].reshape(len(slow), self.tilt.proposals, -1).transpose(0, 1).flatten(0, 1)
         out: Tensor = self.tilt.chosen(self.draw(slow, lag, rows), 0.5 * (1 + torch.erf(noise[:, 0] / 2.0**0.5)))
         return out
 

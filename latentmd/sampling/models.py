@@ -314,9 +314,12 @@ def check_conditions(s: WalkerOptions, model: Model) -> None:
 
 
 def bind_file(
-    pdb: str | Path, out: str | Path, model: str | Path = "peptides", inputs: InputOptions = DEFAULT_INPUTS, *,
+    pdb: str | Path,
+    out: str | Path,
+    model: str | Path = "peptides",
+    inputs: InputOptions = DEFAULT_INPUTS,
     tilt: bool = False,
-) -> Manifest:  # fmt: skip
+) -> Manifest:
     """Write a model file of one peptide from a model of many, which was not trained on it.
 
     Args:
@@ -324,8 +327,7 @@ def bind_file(
         out: model file to write.
         model: of many peptides, by name or path.
         inputs: choices where the file leaves one.
-        tilt: learn, from the model's own draws, weights that keep rollouts from drifting; some ten seconds of a core,
-            and latent steps that take longer (`latentmd.core.steps.tilt`).
+        tilt: learn weights that keep rollouts from drifting, some ten seconds of a core; steps then take longer.
 
     Returns:
         The manifest of the new file; `zero_shot` says how near the training set is.
@@ -341,5 +343,5 @@ def bind_file(
         raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
     molecule = build(pdb, Protocol.of(source.manifest, inputs))
     source.check(molecule, Path(pdb))
-    fit = fit_tilt if tilt else None
-    return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name, fit=fit)
+    start = minimised(molecule, "Reference")
+    return bind(molecule.topology, start, out, source.name, fit=fit_tilt if tilt else None)

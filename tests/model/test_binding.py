@@ -41,7 +41,7 @@ def test_a_fine_tuned_file_is_not_zero_shot(file: PeptideFile, tmp_path: Path) -
     topology, positions = _read("trialanine")
     what = {"from": "peptides", "frames": 10}
     manifest = bind(topology, positions, tmp_path / "a.pt", file, fine_tuned=what, metrics={"x": {"y": 1.0}})
-    assert manifest.zero_shot is None and manifest.training == {"fine_tuned": what}
+    assert manifest.zero_shot is None and manifest.training == {"tilted": False, "fine_tuned": what}
     assert manifest.metrics == {"x": {"y": 1.0}} and "fine-tuned to" in manifest.name
 
 

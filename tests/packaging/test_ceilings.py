@@ -17,8 +17,8 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_820,
-    "files": 271,
+    "lines of source": 39_964,
+    "files": 273,
     "files with one importer": 34,
     "Any": 335,
     "fmt: skip": 68,

@@ -133,13 +133,10 @@ class TorsionStep(nn.Module):
         self, latent: Tensor, types: Tensor, mask: Tensor, lag: Tensor, uniform: Tensor, angles: Tensor, known: Tensor,
         most_likely: bool = False,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Draw the torsions that are not known ([1, tokens, slots]); beside all: ln p of the known ones [batch].
-
-        The batch of the uniform numbers is a multiple of the latent's, one after another: the trunk is run once.
-        """
+        """Draw the torsions that are not known ([1, tokens, slots]); beside all: ln p of the known ones [batch]."""
         batch, tokens = uniform.shape[0], latent.shape[1]
         context, g = self.context(latent, types, lag)
-        copies = batch // context.shape[0]
+        copies = batch // context.shape[0]  # of every latent, one after another: the trunk is run once for them
         context, g = context.repeat(copies, 1, 1), g.repeat(copies, 1)
         types, mask = types.repeat(copies, 1, 1), mask.repeat(copies, 1, 1)
         out = torch.zeros(batch, tokens, self.slots, dtype=latent.dtype, device=latent.device)

@@ -36,15 +36,12 @@ def fit_tilt(bound: BoundPeptide, seed: int = 0) -> None:
 @torch.no_grad()
 def own_frames(bound: BoundPeptide, walkers: int, generator: torch.Generator) -> Tensor:
     """Draws from lag ∞, then frames of rollouts that begin there: [1 + frames, walkers, tokens, slots] radians."""
-
-    def noise(size: int) -> Tensor:
-        return torch.randn(walkers, size, generator=generator)
-
-    nothing = torch.zeros(walkers, bound.n_tokens, bound.n_slow)
-    frames = [bound.draw(nothing, torch.full((walkers,), EVER), noise(bound.torsion_noise))]
+    nothing, lag = torch.zeros(walkers, bound.n_tokens, bound.n_slow), torch.full((walkers,), _LAG)
+    noise = torch.randn(walkers, bound.torsion_noise, generator=generator)
+    frames = [bound.draw(nothing, torch.full_like(lag, EVER), noise)]
     for _ in range(_STEPS):
-        slow = bound.latent(frames[-1])
-        frames.append(bound.move(slow, torch.full((walkers,), _LAG), noise(bound.move_noise)))
+        noise = torch.randn(walkers, bound.move_noise, generator=generator)
+        frames.append(bound.move(bound.latent(frames[-1]), lag, noise))
     return torch.stack([frames[k] for k in (0, *_USED)])
 
 

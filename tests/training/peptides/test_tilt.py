@@ -62,7 +62,7 @@ def test_a_file_keeps_the_tilt_that_was_learnt(tmp_path: Path) -> None:
     assert bound.tilt is not None and bound.step_noise > plain.step_noise
     assert all(torch.equal(value, bound.state_dict()[name]) for name, value in plain.state_dict().items())
     manifest = bind(pdb.topology, positions, tmp_path / "v.pt", fit=fit_tilt)
-    assert manifest.training["proposals"] == 2 and manifest.zero_shot is not None
+    assert manifest.training["tilted"] and manifest.zero_shot is not None
     stored = load(tmp_path / "v.pt").module
     noise = torch.randn(40, bound.step_noise, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
