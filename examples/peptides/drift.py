@@ -28,7 +28,7 @@ from latentmd.model.peptides import PeptideModel
 from latentmd.molecule.chain import Chain, chain
 from latentmd.training.peptides.tilt import fit_tilt
 
-WALKERS, STEPS, BEGIN = 100, 200, 20  # of the rollouts; steps that are not looked at, which lead away from the draws
+WALKERS, STEPS, BEGIN = 100, 70, 10  # of the rollouts; steps that are not looked at, which lead away from the draws
 LAGS = (1, 3, 10)  # steps, of autocorrelations
 EDGES = np.linspace(-np.pi, np.pi, 101)
 
