@@ -96,7 +96,7 @@ class Plan:
         kelvins = ladder(kelvin, HOTTEST * kelvin, freedom)
         fixed = np.r_[amides, held].astype(np.int64)
         turned = blocks_of(torsions.quads, fixed, np.array(tertiary, dtype=np.int64))
-        blocks = (*turned, *mirrors_of(symbols, bonds))
+        blocks: tuple[Block | Mirror, ...] = (*turned, *mirrors_of(symbols, bonds))
         ladders = max(1, REPLICAS // len(kelvins))
         recorded = recorded_torsions(molecule.topology, quads)
         return cls(molecule, quads, recorded, torsions, blocks=blocks, temperatures=kelvins, ladders=ladders)

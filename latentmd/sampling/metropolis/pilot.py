@@ -23,7 +23,8 @@ from latentmd.sampling.run.scheduler import Scheduler
 from latentmd.sampling.run.seeds import PLAN, keyed_rng, keyed_seed
 from latentmd.systems.dynamics import advance
 
-SWEEPS = (60, 120)  # of the two stages of a pilot
+SWEEPS = (60, 120)  # of the two stages of a pilot; half of them where few torsions turn
+_MANY = 12  # torsions from which on a pilot is not shortened
 KERNELS = 160  # at each temperature
 SCATTER = 10.0  # ps of MD at the highest temperature, from one structure
 _SHARES = (0.25, 0.25, 0.5)  # of the wall time of a pilot: the scattering and the two stages
@@ -55,6 +56,12 @@ def scatter(plan: Plan, reference: Floats, deadline: Deadline, seed: int) -> tup
     return ends, (sum(made) + 200) * plan.replicas
 
 
+def stages(plan: Plan) -> list[int]:
+    """Sweeps of the two stages of a pilot: fewer with fewer torsions, for which kernels and rates are known sooner."""
+    share = min(max(len(plan.torsions.quads) / _MANY, 0.5), 1.0)
+    return [round(share * sweeps) for sweeps in SWEEPS]
+
+
 def pilot(
     plan: Plan, reference: Floats, guess: Floats | None, seed: int, tasks: Scheduler, number: int, deadline: Deadline
 ) -> dict[str, object]:
@@ -73,7 +80,7 @@ def pilot(
     pool = np.repeat(first[None], rungs, axis=0)
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
     counts, made = Counts(), 0
-    for stage, sweeps in enumerate(SWEEPS, 1):
+    for stage, sweeps in enumerate(stages(plan), 1):
         if deadline.over:
             break
         ends_by = Deadline(_SHARES[stage] * left)

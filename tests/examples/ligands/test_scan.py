@@ -82,7 +82,7 @@ def test_relaxed_profiles_are_written_and_found_again(tmp_path: Path) -> None:
 def test_free_energies_come_from_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (chains, "SWEEPS", 10), (segments, "SWEEPS", 10), (ladders, "DRAWN", 6), (pilot, "SWEEPS", (6, 6)),
-        (chains, "PILOT_SWEEPS", (6, 6)), (pilot, "SCATTER", 0.5), (plain_md, "STARTS", 16), (plain_md, "LENGTH", 5.0),
+        (pilot, "SCATTER", 0.5), (plain_md, "STARTS", 16), (plain_md, "LENGTH", 5.0),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(chains, "unmet_criteria", lambda found, precision: [])

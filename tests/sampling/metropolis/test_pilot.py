@@ -89,3 +89,10 @@ def test_structures_of_a_peptide_are_spread_and_trans() -> None:
 def test_nothing_is_said_about_a_peptide_that_is_too_long() -> None:
     pdb = PDBFile(str(bundled("chignolin")))
     assert peptide_structures(pdb.topology, np.asarray(pdb.positions._value), seed=1) is None
+
+
+def test_few_torsions_have_a_shorter_pilot(plan: Plan) -> None:
+    few, many = ([0] * 5, [0] * 30)
+    quads = plan.torsions.quads
+    assert module.stages(replace(plan, torsions=Torsions(quads[few], ()))) == [30, 60]
+    assert module.stages(replace(plan, torsions=Torsions(quads[many], ()))) == list(module.SWEEPS)

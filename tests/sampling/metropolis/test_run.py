@@ -53,7 +53,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladders, "DRAWN", 4)
     monkeypatch.setattr(ladders, "REPLICAS", 8)
     monkeypatch.setattr(pilot, "SWEEPS", (6, 6))
-    monkeypatch.setattr(chains, "PILOT_SWEEPS", (6, 6))
+    monkeypatch.setattr(pilot, "_MANY", 1)
     monkeypatch.setattr(pilot, "SCATTER", 0.2)
     monkeypatch.setattr(populations_module, "LARGEST_RATIO", 1e9)
     monkeypatch.setattr(populations_module, "ENOUGH", 0)
