@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 
@@ -13,9 +13,7 @@ def molecules() -> list[Path]:
         >>> "alanine_dipeptide" in [path.stem for path in molecules()]
         True
     """
-    spec = find_spec("latentmd.systems")
-    assert spec is not None and spec.submodule_search_locations is not None
-    return sorted((Path(next(iter(spec.submodule_search_locations))) / "molecules").glob("*.pdb"))
+    return sorted((Path(str(files("latentmd.systems"))) / "molecules").glob("*.pdb"))
 
 
 def bundled(name: str) -> Path:

@@ -78,7 +78,7 @@ def ou_manifest(alanine: Any) -> dict[str, Any]:
     """Manifest fields of `ou_bundle`."""
     from openmm import app
 
-    from latentmd.molecule.features import fingerprint
+    from latentmd.molecule.chemistry import fingerprint
 
     text = io.StringIO()
     app.PDBFile.writeFile(alanine.topology, alanine.positions, text)

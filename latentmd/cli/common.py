@@ -19,13 +19,6 @@ class BadInput(click.ClickException):
     exit_code = 2
 
 
-class _Echo(logging.Handler):
-    """Prints messages of the library to stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
-
-
 def interrupted(message: object) -> NoReturn:
     """End the command after Ctrl-C or SIGTERM with one message."""
     click.echo(str(message), err=True)
@@ -38,7 +31,8 @@ def run_errors() -> Iterator[None]:
     from latentmd.io.atomic import OutputError
     from latentmd.sampling.run.stopping import RunError, RunInterrupted
 
-    logger, echo = logging.getLogger("latentmd"), _Echo(logging.WARNING)
+    logger, echo = logging.getLogger("latentmd"), logging.StreamHandler()  # messages of the library, to stderr
+    echo.setLevel(logging.WARNING)
     logger.addHandler(echo)
     try:
         yield

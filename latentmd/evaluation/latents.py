@@ -12,6 +12,7 @@ import numpy as np
 from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.metric import Document, Metric
+from latentmd.analysis.reference import lag_frames
 from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.inputs import Paths, in_order_of, trajectory_files
@@ -242,9 +243,7 @@ def _write(folder: Path, document: Document, whole: Encoded, energy: Floats, spe
 
 def _strides(total: int, frames: int, spacing: float, lag: float) -> tuple[int, int]:
     """Stride that keeps to the number of frames and divides the lag, and the lag in strided frames."""
-    in_frames = round(lag / spacing)
-    if in_frames < 1 or abs(in_frames * spacing - lag) > 1e-3 * lag:
-        raise EvaluationError(f"a lag of {lag:g} ps is no whole number of frames {spacing:g} ps apart; change --lag")
+    in_frames = lag_frames(lag, spacing)
     wanted = max(1, -(-total // frames))
     fitting = [s for s in range(1, in_frames + 1) if in_frames % s == 0]
     stride = min((s for s in fitting if s >= wanted), default=in_frames)

@@ -30,6 +30,7 @@ from latentmd.model.manifest import UNITS, Seal
 from latentmd.model.manifest import Manifest as Manifest
 from latentmd.model.manifest import Ramachandran as Ramachandran
 from latentmd.model.manifest import Reference as Reference
+from latentmd.units import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -132,9 +133,8 @@ def unseal(path: Path, schema: type[Sealed]) -> tuple[Any, Sealed, str]:
         try:
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BundleError(
-                f"{path}: torch {torch.__version__} cannot load the module in it ({reason}); "
+                f"{path}: torch {torch.__version__} cannot load the module in it ({first_line(error)}); "
                 f"it was written with torch {manifest.versions.get('torch', 'unknown')}"
             ) from error
     if (found := weights_sha256(module)) != manifest.weights_sha256:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from latentmd.arrays import Doubles, Floats
 from latentmd.molecule.chemistry import Chemistry, Topology, chemistry, fingerprint
-from latentmd.molecule.coverage import Coverage, PeptideChemistry
 from latentmd.molecule.matching import Answer, match
 from latentmd.molecule.stereo import difference, stereochemistry
 
@@ -100,7 +99,6 @@ class Manifest(Seal):
 
     Attributes:
         topology: PDB text of the molecule the model covers, in the model's order of atoms.
-        coverage: which molecules the model covers; None stands for that molecule alone.
         tokens: token (residue or cap) of each atom.
         slow_autocorrelations: of the propagated axes, at `autocorrelation_lag`.
         half_precision: parts whose weights are stored in float16, to save space; they are float32 once loaded.
@@ -113,7 +111,7 @@ class Manifest(Seal):
     dtype: Literal["float32", "float64"] = "float32"
     topology: str = Field(min_length=1)
     fingerprint: str = Field(min_length=1)
-    coverage: Coverage | None = None
+    coverage: None = None  # that of the molecule alone
     tokens: list[int]
     lag: tuple[float, float]
     frame_interval: float = Field(gt=0)
@@ -172,8 +170,6 @@ class Manifest(Seal):
 
     def covers(self, topology: Topology, positions: Floats | None = None) -> Answer:
         """Whether, and in which order of atoms, a molecule is covered; positions [atoms, 3] nm tell handedness."""
-        if isinstance(self.coverage, PeptideChemistry):
-            return self.coverage.covers(topology, positions=positions)
         own, structure = self.molecule()
         if fingerprint(topology) == self.fingerprint:  # the same order: bonds need not be read from the text
             own = topology

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from latentmd.model.manifest import ZeroShot
 from latentmd.model.peptide_file import NAME, PeptideFile
+from latentmd.molecule.chain import CAPS, Chain
 from latentmd.units import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from latentmd.model.bound_peptide import BoundPeptide
-    from latentmd.molecule.chain import Chain
 
 _DRAWS = 256  # latents drawn from the model's equilibrium; their mean stands for a token
-_CAPS = {"ACE", "NME", "NH2"}
 
 
 class Near(NamedTuple):
@@ -49,7 +48,7 @@ def nearest_sequences(sequence: str, training: Sequence[str], count: int = 3) ->
 
 
 def _residues(sequence: str) -> list[str]:
-    return [name for name in sequence.split("-") if name.upper() not in _CAPS]
+    return [name for name in sequence.split("-") if name.upper() not in CAPS]
 
 
 def _shared(own: list[str], other: list[str], offset: int) -> tuple[int, int]:
@@ -133,7 +132,7 @@ def zero_shot_facts(found: ZeroShot) -> list[str]:
         if found.trained
         else f"zero-shot: not trained on this molecule; the model {found.model} knows others like it"
     ]
-    total = sum(name.upper() not in ("ACE", "NME", "NH2") for name in found.sequence.split("-"))
+    total = len(_residues(found.sequence))
     near = ", ".join(f"{sequence} ({shared} of {total} residues in place)" for sequence, shared in found.nearest)
     lines.append(
         f"nearest training sequences: {near}; {percent(found.pairs)} of its pairs of neighbours occur in training"

@@ -21,7 +21,7 @@ SLOTS = ("omega", "phi", "psi", "chi1", "chi2", "chi3", "chi4", "chi5")
 #: A residue has neighbours on both sides, begins, ends, or is the whole chain.
 PLACES = ("inner", "first", "last", "only")
 
-_CAPS = frozenset({"ACE", "NME", "NH2"})
+CAPS = frozenset({"ACE", "NME", "NH2"})
 _ALIASES = {  # names of caps in some files → those of the PDB's dictionary of components
     "ACE": {"HH31": "H1", "HH32": "H2", "HH33": "H3"},
     "NME": {"CH3": "C", "HH31": "H1", "HH32": "H2", "HH33": "H3"},
@@ -186,8 +186,8 @@ def _check_linear(record: Chemistry, residues: list[list[int]], names: tuple[str
         raise ChainError(
             f"expected one linear chain whose {len(names)} residues are joined C to N; found bonds {sorted(between)}"
         )
-    inner = [name for name in names[1:-1] if name in _CAPS]
-    if inner or all(name in _CAPS for name in names):
+    inner = [name for name in names[1:-1] if name in CAPS]
+    if inner or all(name in CAPS for name in names):
         raise ChainError(f"expected amino acids with caps at the ends only, found {'-'.join(names)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,15 +12,6 @@ from latentmd.molecule.chemistry import Chemistry, Topology, chemistry
 from latentmd.molecule.matching import Answer
 
 _TEMPERATURE_TOLERANCE = 1e-3  # K
-
-
-class ThisMolecule(BaseModel):
-    """Coverage of a model trained on one molecule: that molecule, whose topology is in the manifest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["molecule"] = "molecule"
-    fingerprint: str = Field(min_length=1)
-    n_atoms: int = Field(gt=0)
 
 
 class PeptideChemistry(BaseModel):
@@ -114,6 +105,3 @@ def _residue_names(record: Chemistry) -> list[str]:
     for number, name in zip(record.residue_index, record.residues, strict=True):
         names.setdefault(number, name)
     return list(names.values())
-
-
-Coverage = Annotated[ThisMolecule | PeptideChemistry, Field(discriminator="kind")]

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from latentmd.molecule.bonds import separations
 from latentmd.molecule.chemistry import AMINO_ACIDS, ATOMIC_WEIGHTS, Chemistry, Topology, chemistry, residue_tokens
-from latentmd.molecule.chemistry import fingerprint as fingerprint
 
 MAX_SEPARATION = 4  # bond-graph distances are told apart up to 3 (torsions); 4 stands for further or not bonded
 MAX_DEGREE = 4
@@ -37,7 +36,6 @@ class MoleculeGraph(NamedTuple):
     features: Tensor
     separation: Tensor
     tokens: Tensor
-    masses: Tensor
 
 
 def molecule_graph(topology: Topology) -> MoleculeGraph:
@@ -47,7 +45,6 @@ def molecule_graph(topology: Topology) -> MoleculeGraph:
         features=atom_features(record),
         separation=torch.from_numpy(separations(record.n_atoms, record.bonds, MAX_SEPARATION)),
         tokens=torch.tensor(residue_tokens(record), dtype=torch.long),
-        masses=torch.tensor(record.masses, dtype=torch.float32),
     )
 
 

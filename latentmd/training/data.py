@@ -17,7 +17,6 @@ from latentmd.io.pdb import pdb_text
 from latentmd.io.solute import read_solute, solute_positions
 from latentmd.io.trajectory import load_topology
 from latentmd.model.manifest import molecule_of
-from latentmd.molecule.features import MoleculeGraph, molecule_graph
 from latentmd.molecule.matching import HydrogenHands
 from latentmd.training.config import TrainingConfig
 
@@ -81,7 +80,6 @@ class Data:
         train, validation: positions (frames, atoms, 3) in nm of each trajectory, held-out ones in the second.
         names: of the trajectories, under "train" and "validation".
         topology: mdtraj topology.
-        graph: features of the molecule.
         pdb: the molecule as the text of a PDB file.
     """
 
@@ -89,7 +87,6 @@ class Data:
     validation: list[NDArray[np.float32]]
     names: dict[str, list[str]]
     topology: mdtraj.Topology
-    graph: MoleculeGraph
     pdb: str
 
 
@@ -205,8 +202,7 @@ def split_data(source: Source, config: TrainingConfig) -> Data:
             " thousands for a model of any use"
         )
     held = {"train": names[:split], "validation": names[split:]}
-    graph = molecule_graph(source.topology)
-    return Data(strided[:split], strided[split:], held, topology=source.topology, graph=graph, pdb=source.pdb)
+    return Data(strided[:split], strided[split:], held, topology=source.topology, pdb=source.pdb)
 
 
 def few(frames: int, atoms: int) -> int:

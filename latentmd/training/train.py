@@ -16,7 +16,7 @@ from latentmd.analysis.features import residue_labels
 from latentmd.io.atomic import write_bytes
 from latentmd.io.progress import Progress, quiet
 from latentmd.model.surrogate import Surrogate
-from latentmd.molecule.chemistry import fingerprint
+from latentmd.molecule.chemistry import fingerprint, residue_tokens
 from latentmd.replicas.bonded import Bonded
 from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
@@ -111,7 +111,7 @@ def _manifest(
         "name": name,
         "topology": data.pdb,
         "fingerprint": fingerprint(data.topology),
-        "tokens": data.graph.tokens.tolist(),
+        "tokens": list(residue_tokens(data.topology)),
         "lag": config.predictor.lag,
         "frame_interval": config.stride,
         "temperature": config.temperature,

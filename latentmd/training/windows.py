@@ -42,14 +42,6 @@ def random_masks(batch: int, frames: int, tokens: int, generator: torch.Generato
     return masks
 
 
-class WindowIndices(NamedTuple):
-    """Where a batch of windows lies: trajectory [batch], frame [steps + 1, batch] and lag [batch], all long."""
-
-    trajectory: Tensor
-    frame: Tensor
-    lag: Tensor
-
-
 class Windows(NamedTuple):
     """A batch of windows: frames, steps + 1 tensors [batch, ...] in time order, and lag [batch] in frames, float32."""
 
@@ -92,8 +84,11 @@ class LaggedWindows:
             )
         self._lengths = torch.tensor(lengths, dtype=torch.long)
 
-    def indices(self, batch: int, generator: torch.Generator) -> WindowIndices:
-        """Draw where windows lie; every start frame that fits the drawn lag is equally likely."""
+    def indices(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw where windows lie; every start frame that fits the drawn lag is equally likely.
+
+        Returns trajectory [batch], frame [steps + 1, batch] and lag [batch], all long.
+        """
         low, high = math.log(self.shortest - 0.5), math.log(self.longest + 0.5)
         draw = torch.rand(batch, generator=generator, dtype=torch.float64)
         lag = torch.exp(low + (high - low) * draw).round().long().clamp(self.shortest, self.longest)
@@ -109,17 +104,17 @@ class LaggedWindows:
         trajectory = row - which * len(self._lengths)
         first = place - (ends - starts).flatten()[row]
         frame = first + torch.arange(self.steps + 1).unsqueeze(1) * lag
-        return WindowIndices(trajectory, frame, lag)
+        return trajectory, frame, lag
 
     def sample(self, batch: int, generator: torch.Generator) -> Windows:
         """Draw so many windows and read their frames; the generator is of the CPU."""
-        where = self.indices(batch, generator)
+        which, where, lag = self.indices(batch, generator)
         shape = (self.steps + 1, batch, *self.trajectories[0].shape[1:])
         out = np.empty(shape, dtype=np.float32)
-        trajectory, frame = where.trajectory.numpy(), where.frame.numpy()
+        trajectory, frame = which.numpy(), where.numpy()
         order = np.argsort(trajectory, kind="stable")
         names, begins = np.unique(trajectory[order], return_index=True)
         for k, own in zip(names, np.split(order, begins[1:]), strict=True):
             out[:, own] = self.trajectories[k][frame[:, own]]
         frames = torch.from_numpy(out)
-        return Windows(tuple(frames.unbind(0)), where.lag.to(torch.float32))
+        return Windows(tuple(frames.unbind(0)), lag.to(torch.float32))

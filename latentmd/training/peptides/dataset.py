@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,14 +135,11 @@ def read_pdb(path: Path) -> PDBFile:
         raise DatasetError(f"{path} {found}; expected the molecule as a PDB file with ATOM records") from error
 
 
-def read_molecules(molecules: Sequence[MoleculeFiles]) -> Iterator[Trajectory]:
-    """Trajectories of molecules, one after another, thinned to about 10 ps; runs are cut to the shortest."""
-    for item in molecules:
-        yield read_molecule(item)
-
-
 def read_molecule(item: MoleculeFiles) -> Trajectory:
-    """Trajectory of one molecule; DatasetError for runs with other spacings, or for a molecule that is no peptide."""
+    """Trajectory of one molecule, thinned to about 10 ps, its runs cut to the shortest.
+
+    DatasetError for runs with other spacings, or for a molecule that is no peptide.
+    """
     topology = read_pdb(item.topology).topology
     lanes, spacings = [], set()
     for path in item.trajectories:

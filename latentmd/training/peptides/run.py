@@ -17,14 +17,16 @@ from latentmd.model.bound_peptide import BoundPeptide
 from latentmd.model.peptide_file import PeptideManifest, save_peptides
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.model.zero_shot import mean_tokens
+from latentmd.molecule.chain import CAPS
 from latentmd.molecule.coverage import PeptideChemistry
+from latentmd.systems.names import STATES
 from latentmd.training.peptides.data import Peptides, Sampler, read
 from latentmd.training.peptides.dataset import (
     CONDITIONS,
     DatasetError,
     dataset_protocol,
     find_molecules,
-    read_molecules,
+    read_molecule,
     split_molecules,
 )
 from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from latentmd.systems.protocol import Protocol
 
 _LONGEST = 8  # residues; the relative positions of attention are told apart up to here
-_CAPS = ("ACE", "NME", "NH2")
-_STANDARD = {"HID": "HIS", "HIE": "HIS", "HIP": "HIS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "CYM": "CYS",
-             "CYX": "CYS"}  # fmt: skip
 
 
 def coverage_of(table: Iterable[str], protocol: Protocol) -> PeptideChemistry:
@@ -46,11 +45,11 @@ def coverage_of(table: Iterable[str], protocol: Protocol) -> PeptideChemistry:
     keys = frozenset(table)
     types = {key.split()[0] for key in keys}
     places = {(key.split()[0], key.split()[1].rstrip(":")) for key in keys}
-    ends = {name for name, _ in places if name in _CAPS}
-    if any(name not in _CAPS and place in ("first", "last", "only") for name, place in places):
+    ends = {name for name, _ in places if name in CAPS}
+    if any(name not in CAPS and place in ("first", "last", "only") for name, place in places):
         ends.add("")
     return PeptideChemistry(
-        residues=frozenset(_STANDARD.get(name, name) for name in types if name not in _CAPS),
+        residues=frozenset(STATES.get(name, name) for name in types if name not in CAPS),
         ends=frozenset(ends),
         lengths=(1, _LONGEST),
         temperature=(protocol.temperature, protocol.temperature),
@@ -162,7 +161,7 @@ def train_peptides(
         run = TrainingRun.of(folder, report, device=device, resume=resume)
         torch.manual_seed(s.seed)
         statistics, there = ResidueStatistics(), run.torch_device
-        peptides, unseen = read(read_molecules(training), there, statistics), read(read_molecules(held), there)
+        peptides, unseen = read(map(read_molecule, training), there, statistics), read(map(read_molecule, held), there)
         report(f"{peptides}; held out {unseen}", 1, 1, {})
         table = residue_table(peptides)
         longest = min(s.longest, float(max(g.frames.max() for g in peptides.groups.values()) - 1) * peptides.interval)

@@ -10,14 +10,14 @@ import torch
 
 from latentmd.molecule.chain import SLOTS, chain
 from latentmd.training.peptides.data import TURN, Peptides, Sampler, collect, read
-from latentmd.training.peptides.dataset import find_molecules, read_molecules
+from latentmd.training.peptides.dataset import find_molecules, read_molecule
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def peptides(peptide_dataset: Path) -> Peptides:
-    return read(read_molecules(find_molecules(peptide_dataset)), CPU)
+    return read(map(read_molecule, find_molecules(peptide_dataset)), CPU)
 
 
 def test_peptides_stand_in_groups_of_one_length(peptides: Peptides) -> None:

@@ -14,7 +14,7 @@ from latentmd.decoders.residues import ResidueStatistics
 from latentmd.model.peptides import PeptideConfig, PeptideModel
 from latentmd.training.loop import Stage
 from latentmd.training.peptides.data import Peptides, Sampler, read
-from latentmd.training.peptides.dataset import find_molecules, read_molecules
+from latentmd.training.peptides.dataset import find_molecules, read_molecule
 from latentmd.training.peptides.stages import (
     WithinMolecules,
     by_kind_of_lag,
@@ -31,7 +31,7 @@ SHAPE = (4, 8)
 
 @pytest.fixture(scope="module")
 def peptides(peptide_dataset: Path) -> Peptides:
-    return read(read_molecules(find_molecules(peptide_dataset)), torch.device("cpu"), ResidueStatistics())
+    return read(map(read_molecule, find_molecules(peptide_dataset)), torch.device("cpu"), ResidueStatistics())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from latentmd.evaluation.residue_table import ResidueTable, frame_scores
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.peptides import PeptideModel
 from latentmd.training.peptides.data import TURN, Peptides, read
-from latentmd.training.peptides.dataset import find_molecules, read_molecules
+from latentmd.training.peptides.dataset import find_molecules, read_molecule
 from latentmd.training.peptides.validation import (
     draw,
     likelihoods,
@@ -31,7 +31,7 @@ def file() -> PeptideFile:
 
 @pytest.fixture(scope="module")
 def peptides(peptide_dataset: Path) -> Peptides:
-    return read(read_molecules(find_molecules(peptide_dataset)), torch.device("cpu"))
+    return read(map(read_molecule, find_molecules(peptide_dataset)), torch.device("cpu"))
 
 
 def test_angles_of_a_peptide_are_its_rows(peptides: Peptides) -> None:
