@@ -17,7 +17,7 @@ from latentmd.systems.parametrise import barostat_fault, thermostat_fault
 
 EQUILIBRATION = 100.0  # ps before the first saved frame
 _STEPS_BETWEEN_SEEDS = 5000
-_FIRST_STREAM = 16  # of walker_seed, for the noise between saved frames
+_FIRST_STREAM = 16  # of `child_seed`, for the noise between saved frames
 _SLICE = 0.1  # seconds of wall time between looks at whether to stop
 
 
@@ -38,11 +38,6 @@ class Frames:
     positions: NDArray[np.float32]
     energies: NDArray[np.float64]
     end: Phase | None = None
-
-
-def walker_seed(seed: int, walker: int, stream: int = 0) -> int:
-    """A seed per (run, walker, purpose) that does not collide between neighbouring runs."""
-    return child_seed(seed, walker, stream)
 
 
 def never() -> bool:
@@ -104,18 +99,18 @@ def run_md(
     if steps < 1 or abs(steps * timestep - interval) > 1e-9:
         raise ValueError(f"interval {interval} ps is not a multiple of the time step {timestep} ps")
     seeds = settings.seed, settings.walker
-    integrator = molecule.langevin(walker_seed(*seeds))
+    integrator = molecule.langevin(child_seed(*seeds, 0))
     context = molecule.context(integrator, settings.platform, settings.threads)
     if start is None:
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=500)
-        context.setVelocitiesToTemperature(molecule.protocol.temperature, walker_seed(*seeds, 1) % (2**31 - 2) + 1)
+        context.setVelocitiesToTemperature(molecule.protocol.temperature, child_seed(*seeds, 1) % (2**31 - 2) + 1)
         if not advance(integrator.step, round(settings.equilibration / timestep), stopped):
             return
         start = _phase(context, 0)
     every = frames_between_seeds(interval, timestep)
     while start.frames < settings.frames:
         part = start.frames // every
-        _begin(context, start, walker_seed(*seeds, _FIRST_STREAM + part))
+        _begin(context, start, child_seed(*seeds, _FIRST_STREAM + part))
         done, end = start.frames, min(settings.frames, (part + 1) * every)
         while done < end:
             count = min(settings.chunk, end - done)

@@ -8,7 +8,7 @@ from openmm import app
 from latentmd.arrays import Doubles
 from latentmd.systems.connections import Connections
 from latentmd.systems.names import AMINO_ACIDS, standard_residue
-from latentmd.systems.peptide import place_atom
+from latentmd.systems.peptide import C_N, C_N_CA, C_O, CA_C, CA_C_N, CA_C_O, N_CA, place_atom
 from latentmd.systems.protocol import InputOptions, MoleculeError
 from latentmd.systems.readers.records import Records
 from latentmd.systems.residues import Atom, Residue, listed
@@ -113,9 +113,6 @@ def left_out(found: Connections, records: Records) -> list[str]:
     return notes
 
 
-# nm and degrees: Engh & Huber, Acta Cryst. A47, 392 (1991), as in `peptide`.
-_C_N, _C_O, _N_C, _C_C = 0.1329, 0.1231, 0.1458, 0.1525
-_CA_C_N, _C_N_CA, _CA_C_O = 117.2, 121.7, 120.1
 _TORSIONS = range(-180, 180, 15)
 _USUAL = -75.0  # phi, tried first
 _ENOUGH = 0.3  # nm between heavy atoms
@@ -166,11 +163,11 @@ def _nme(last: Residue) -> Residue:
     n, ca, c = _backbone(last)
     oxygen = last.get("O")
     if oxygen is None:
-        x, y, z = place_atom(n, ca, c, bond=_C_O, angle=_CA_C_O, torsion=-35.0).tolist()
+        x, y, z = place_atom(n, ca, c, bond=C_O, angle=CA_C_O, torsion=-35.0).tolist()
         oxygen = Atom("O", app.element.oxygen, (x, y, z))
         last.atoms.append(oxygen)
-    nitrogen = place_atom(np.array(oxygen.position), ca, c, bond=_C_N, angle=_CA_C_N, torsion=180.0)
-    methyl = place_atom(ca, c, nitrogen, bond=_N_C, angle=_C_N_CA, torsion=180.0)
+    nitrogen = place_atom(np.array(oxygen.position), ca, c, bond=C_N, angle=CA_C_N, torsion=180.0)
+    methyl = place_atom(ca, c, nitrogen, bond=N_CA, angle=C_N_CA, torsion=180.0)
     return _cap("NME", last, 1, {"N": nitrogen, "C": methyl})
 
 
@@ -182,9 +179,9 @@ def _ace(first: Residue, found: Connections) -> Residue:
     around = np.concatenate([part for part in (others, inner) if len(part)])
 
     def placed(phi: float) -> dict[str, Doubles]:
-        carbon = place_atom(c, ca, n, bond=_C_N, angle=_C_N_CA, torsion=phi)
-        methyl = place_atom(ca, n, carbon, bond=_C_C, angle=_CA_C_N, torsion=180.0)
-        oxygen = place_atom(ca, n, carbon, bond=_C_O, angle=360.0 - _CA_C_N - _CA_C_O, torsion=0.0)
+        carbon = place_atom(c, ca, n, bond=C_N, angle=C_N_CA, torsion=phi)
+        methyl = place_atom(ca, n, carbon, bond=CA_C, angle=CA_C_N, torsion=180.0)
+        oxygen = place_atom(ca, n, carbon, bond=C_O, angle=360.0 - CA_C_N - CA_C_O, torsion=0.0)
         return {"CH3": methyl, "C": carbon, "O": oxygen}
 
     def room(phi: float) -> float:

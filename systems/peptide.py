@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Backbone geometry in nm and degrees: Engh & Huber, Acta Cryst. A47, 392 (1991).
-_N_CA, _CA_C, _C_N, _C_O, _CA_CB = 0.1458, 0.1525, 0.1329, 0.1231, 0.1530
-_N_CA_C, _CA_C_N, _C_N_CA, _CA_C_O, _N_CA_CB = 111.0, 117.2, 121.7, 120.1, 110.5
+N_CA, CA_C, C_N, C_O, CA_CB = 0.1458, 0.1525, 0.1329, 0.1231, 0.1530
+N_CA_C, CA_C_N, C_N_CA, CA_C_O, N_CA_CB = 111.0, 117.2, 121.7, 120.1, 110.5
 _CB_IMPROPER = -122.6  # torsion of CB about CA measured from C, L-amino acids
 
 
@@ -27,12 +27,12 @@ def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> lis
     """Heavy backbone atoms (residue, atom, nm) of a peptide, every (phi, psi) alike; polyproline II has no clash."""
     atoms: list[tuple[str, str, NDArray[np.float64]]] = []
     # A virtual residue before the first gives the three atoms that the chain is grown from.
-    n, ca, c = np.zeros(3), np.array([_N_CA, 0, 0]), np.array([_N_CA + 0.055, 0.142, 0])
+    n, ca, c = np.zeros(3), np.array([N_CA, 0, 0]), np.array([N_CA + 0.055, 0.142, 0])
     for index, name in enumerate(sequence):
         if index:
             n, ca, c = _next_residue(n, ca, c, phi, psi)
-        following = place_atom(n, ca, c, bond=_C_N, angle=_CA_C_N, torsion=psi)
-        oxygen = place_atom(following, ca, c, bond=_C_O, angle=_CA_C_O, torsion=180.0)
+        following = place_atom(n, ca, c, bond=C_N, angle=CA_C_N, torsion=psi)
+        oxygen = place_atom(following, ca, c, bond=C_O, angle=CA_C_O, torsion=180.0)
         if name == "ACE":
             atoms += [(name, "CH3", ca), (name, "C", c), (name, "O", oxygen)]
         elif name == "NME":
@@ -40,16 +40,16 @@ def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> lis
         else:
             atoms += [(name, "N", n), (name, "CA", ca), (name, "C", c), (name, "O", oxygen)]
             if name != "GLY":
-                atoms.append((name, "CB", place_atom(c, n, ca, bond=_CA_CB, angle=_N_CA_CB, torsion=_CB_IMPROPER)))
+                atoms.append((name, "CB", place_atom(c, n, ca, bond=CA_CB, angle=N_CA_CB, torsion=_CB_IMPROPER)))
     return atoms
 
 
 def _next_residue(
     n: NDArray[np.float64], ca: NDArray[np.float64], c: NDArray[np.float64], phi: float, psi: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    new_n = place_atom(n, ca, c, bond=_C_N, angle=_CA_C_N, torsion=psi)
-    new_ca = place_atom(ca, c, new_n, bond=_N_CA, angle=_C_N_CA, torsion=180.0)
-    return new_n, new_ca, place_atom(c, new_n, new_ca, bond=_CA_C, angle=_N_CA_C, torsion=phi)
+    new_n = place_atom(n, ca, c, bond=C_N, angle=CA_C_N, torsion=psi)
+    new_ca = place_atom(ca, c, new_n, bond=N_CA, angle=C_N_CA, torsion=180.0)
+    return new_n, new_ca, place_atom(c, new_n, new_ca, bond=CA_C, angle=N_CA_C, torsion=phi)
 
 
 def pdb_block(atoms: list[tuple[str, str, NDArray[np.float64]]]) -> str:

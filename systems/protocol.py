@@ -69,20 +69,16 @@ class InputOptions:
     salt: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.water not in WATER_MODELS:
-            raise MoleculeError(f"--water is {self.water!r}; expected {' or '.join(WATER_MODELS)}")
-        if self.box not in get_args(Box):
-            raise MoleculeError(f"--box is {self.box!r}; expected {' or '.join(get_args(Box))}")
+        for name, kind in {"water": Water, "box": Box, "missing": Missing, "ends": Ends}.items():
+            *others, last = get_args(kind)
+            if (value := getattr(self, name)) not in (*others, last):
+                raise MoleculeError(f"--{name} is {value!r}; expected {', '.join(others)} or {last}")
         if not 0 <= self.salt <= 5:
             raise MoleculeError(f"--salt is {self.salt:g} mol/l; expected 0 to 5")
         if self.padding is not None and not 0 < self.padding <= 10:
             raise MoleculeError(f"--padding is {self.padding:g} nm; expected more than 0 and at most 10")
         if not 0 <= self.ph <= 14:
             raise MoleculeError(f"--ph is {self.ph:g}; expected 0 to 14")
-        if self.missing not in ("refuse", "add", "split"):
-            raise MoleculeError(f"--missing is {self.missing!r}; expected refuse, add or split")
-        if self.ends not in ("charged", "capped"):
-            raise MoleculeError(f"--ends is {self.ends!r}; expected charged or capped")
         if self.altloc is not None and len(self.altloc) != 1:
             raise MoleculeError(f"--altloc is {self.altloc!r}; expected one character, such as A")
 

@@ -162,6 +162,16 @@ def _distances(topology: mdtraj.Topology) -> FeatureSpec:
     return FeatureSpec("distances", tuple(names), np.array(chosen), ())
 
 
+def superposed(frames: Floats, first: Floats) -> tuple[Floats, Floats]:
+    """Frames (frames, atoms, 3) on a structure (atoms, 3), and their RMSD (frames,) in nm."""
+    import mdtraj
+
+    trajectory, target = (mdtraj.Trajectory(np.array(x, dtype=np.float32), None) for x in (frames, first[None]))
+    trajectory.superpose(target)
+    off = np.square(trajectory.xyz - target.xyz).sum(axis=2).mean(axis=1)
+    return np.asarray(trajectory.xyz), np.asarray(np.sqrt(off), dtype=np.float64)
+
+
 @dataclass
 class StructureTotals:
     """Structure checks summed over frames: frames passed per check, bond and angle z-scores squared, largest |z|."""

@@ -11,7 +11,7 @@ from latentmd.analysis import statistics, thermodynamics
 from latentmd.analysis.features import FeatureSet, StructureTotals
 from latentmd.analysis.metric import SHARE, Metric
 from latentmd.analysis.statistics import TORSION_PAIR_GRID, Estimate, binomial_interval, evenly
-from latentmd.arrays import Floats
+from latentmd.arrays import Doubles, Floats
 from latentmd.io.progress import Tick, part_of, silent
 from latentmd.molecule import checks as structure
 from latentmd.molecule.checks import StructureTemplate
@@ -106,9 +106,7 @@ def _outside(energies: Floats, bounds: tuple[float, float]) -> str:
 
 
 def _head_metrics(propagator: Propagator, context: openmm.Context, frames: Floats) -> list[Metric]:
-    states = _states(context, frames, forces=True)
-    pairs = [(state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value) for state in states]
-    energies, forces = (np.array(column) for column in zip(*pairs, strict=True))
+    energies, forces = engine_forces(context, frames)
     predicted, own = propagator.energy_and_forces(frames)
     offset = float(np.mean(energies - predicted))  # a constant of the energy has no meaning
     r2 = 1 - np.var(energies - predicted) / np.var(energies)
@@ -129,6 +127,14 @@ def _states(context: openmm.Context, frames: Floats, forces: bool = False) -> It
 def engine_energies(context: openmm.Context, frames: Floats) -> Floats:
     """Potential energies of frames (frames, atoms, 3) nm in an OpenMM Context, kJ/mol."""
     return np.array([state.getPotentialEnergy()._value for state in _states(context, frames)])
+
+
+def engine_forces(context: openmm.Context, frames: Floats) -> tuple[Doubles, Doubles]:
+    """The same, and forces (frames, atoms, 3) in kJ/mol/nm."""
+    states = _states(context, frames, forces=True)
+    pairs = [(state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value) for state in states]
+    energies, forces = (np.array(column) for column in zip(*pairs, strict=True))
+    return energies, forces
 
 
 def relax(

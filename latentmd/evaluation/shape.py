@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.analysis import statistics
-from latentmd.analysis.features import molecules_of
+from latentmd.analysis.features import molecules_of, superposed
 from latentmd.analysis.metric import Document, Metric
 from latentmd.arrays import Bools, Floats
 from latentmd.molecule.bonds import nearest_steps
@@ -152,16 +152,6 @@ def _gyration(frames: Floats) -> Floats:
     """Radius of gyration (frames,) in nm, every atom weighing the same."""
     centred = frames - frames.mean(axis=1, keepdims=True)
     return np.asarray(np.sqrt(np.square(centred).sum(axis=2).mean(axis=1)), dtype=np.float64)
-
-
-def superposed(frames: Floats, first: Floats) -> tuple[Floats, Floats]:
-    """Frames (frames, atoms, 3) on a structure (atoms, 3), and their RMSD (frames,) in nm."""
-    import mdtraj
-
-    trajectory, target = (mdtraj.Trajectory(np.array(x, dtype=np.float32), None) for x in (frames, first[None]))
-    trajectory.superpose(target)
-    off = np.square(trajectory.xyz - target.xyz).sum(axis=2).mean(axis=1)
-    return np.asarray(trajectory.xyz), np.asarray(np.sqrt(off), dtype=np.float64)
 
 
 def _fluctuations(frames: Floats) -> Floats:

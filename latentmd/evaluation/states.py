@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentmd.analysis import features, kinetics, msm, statistics
-from latentmd.analysis.features import FeatureSet, residue_labels
+from latentmd.analysis.features import FeatureSet, residue_labels, superposed
 from latentmd.analysis.kinetics import Dwelling
 from latentmd.analysis.metric import SHARE, Document
 from latentmd.analysis.reference import CENTRES, ReferenceModel
 from latentmd.analysis.statistics import Estimate, evenly
 from latentmd.analysis.thermodynamics import basin_free_energy
 from latentmd.arrays import Floats, Ints
-from latentmd.evaluation.shape import KINDS, Shape, shape_of, superposed
+from latentmd.evaluation.shape import KINDS, Shape, shape_of
 from latentmd.io.atomic import replacing
 from latentmd.report import figures, markup
 from latentmd.report.page import Section

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from latentmd.analysis.features import superposed
 from latentmd.analysis.metric import Document
 from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats
@@ -65,16 +65,6 @@ def shown_atoms(topology: FileTopology, symbols: Sequence[str]) -> tuple[list[in
 def _frames(name: str, frames: Floats, times: Floats) -> Document:
     """Up to 150 frames, superposed on the first, in angstrom to two places."""
     pick = evenly(len(frames), VIEW_FRAMES)
-    aligned = 10 * _superposed(np.asarray(frames[pick], dtype=np.float64)).reshape(len(pick), -1)
+    aligned = 10 * superposed(frames[pick], frames[0] - frames[0].mean(axis=0))[0].reshape(len(pick), -1)
     rows = [[round(float(x), 2) for x in row] for row in aligned]
     return {"name": name, "times": [round(float(t), 3) for t in np.asarray(times)[pick]], "frames": rows}
-
-
-def _superposed(frames: Floats) -> Floats:
-    """Frames (frames, atoms, 3) on the first (Kabsch 1976), by SciPy, since a page is written without torch."""
-    from scipy.spatial.transform import Rotation
-
-    centred = frames - frames.mean(axis=1, keepdims=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")  # atoms on a line: any of them will do
-        return np.stack([Rotation.align_vectors(centred[0], frame)[0].apply(frame) for frame in centred])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,15 +25,22 @@ class ConfigSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def known(find: Callable[[str, bool], object], of_molecules: bool) -> AfterValidator:
-    """Refuses a kind of encoder or predictor that there is not."""
-    return AfterValidator(lambda kind: find(kind, of_molecules) and kind)
+def predictor_kind(kind: str, of_molecules: bool = True) -> str:
+    """A kind of predictor, once it is known that there is one."""
+    predictor_of(kind, of_molecules)
+    return kind
+
+
+def encoder_kind(kind: str, of_molecules: bool = True) -> str:
+    """A kind of encoder, once it is known that there is one."""
+    encoder_of(kind, of_molecules)
+    return kind
 
 
 class EncoderConfig(ConfigSection):
     """Message-passing encoder: "egnn" over all pairs of atoms, "graph" over those within `cutoff` nm."""
 
-    kind: Annotated[str, known(encoder_of, True)] = "egnn"
+    kind: Annotated[str, AfterValidator(encoder_kind)] = "egnn"
     cutoff: float = Field(0.6, gt=0)
     token_dim: int = Field(16, ge=2)
     width: int = Field(48, ge=8)
@@ -122,7 +128,7 @@ class FlowConfig(Steps):
 class PredictorConfig(FlowConfig):
     """Stage 3: stochastic predictor of the slow axes, for lags (ps) log-uniform in a range."""
 
-    kind: Annotated[str, known(predictor_of, True)] = "flow"
+    kind: Annotated[str, AfterValidator(predictor_kind)] = "flow"
     lag: tuple[float, float] = (10.0, 200.0)
     cells: int = Field(24, ge=1)
     components: int = Field(24, ge=1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from latentmd.evaluation.frames import engine_forces
 from latentmd.io.atomic import write_text
 from latentmd.systems.own_force_field import inputs_beside, write_system
 from latentmd.training.config import ConfigError, TrainingConfig
@@ -48,22 +48,6 @@ def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: 
             raise MoleculeError(str(error).replace(str(structure), str(top))) from error
 
 
-def engine_labels(
-    molecule: Molecule, positions: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Potential energies [frames] kJ/mol and forces [frames, atoms, 3] kJ/mol/nm of frames in nm."""
-    from openmm import unit
-
-    context = molecule.context(molecule.langevin(0))
-    energies, forces = np.empty(len(positions)), np.empty(positions.shape)
-    for i, frame in enumerate(positions):
-        context.setPositions(frame)
-        state = context.getState(energy=True, forces=True)
-        energies[i] = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        forces[i] = state.getForces(asNumpy=True)._value
-    return energies, forces
-
-
 class Labels(NamedTuple):
     """Some rows of the training frames, their positions, energies [frames] kJ/mol and forces kJ/mol/nm."""
 
@@ -84,7 +68,7 @@ def energy_labels(data: Data, molecule: Molecule, config: TrainingConfig, run: T
     positions = np.concatenate(data.train)
     rows = np.linspace(0, len(positions) - 1, min(config.energy.frames, len(positions))).astype(np.int64)
     frames = positions[rows]
-    energies, forces = engine_labels(molecule, frames)
+    energies, forces = engine_forces(molecule.context(molecule.langevin(0)), frames)
     run.record("labels", time.perf_counter() - start)
     return Labels(
         torch.from_numpy(rows),

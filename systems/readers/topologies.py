@@ -18,7 +18,7 @@ from openmm import app, unit
 from latentmd.arrays import Doubles
 from latentmd.molecule.matching import Named, named_atoms, order_difference
 from latentmd.systems.names import WATER
-from latentmd.systems.parametrise import with_native_obc2
+from latentmd.systems.parametrise import CUTOFF, with_native_obc2
 from latentmd.systems.protocol import InputOptions, MoleculeError, Protocol
 from latentmd.systems.readers.columns import read_gro
 from latentmd.systems.readers.text import file_format, read_bytes, read_text, zipped
@@ -26,7 +26,6 @@ from latentmd.systems.sanity import in_nm
 from latentmd.units import first_line
 
 TOPOLOGIES = ("prmtop", "psf", "top")
-_CUTOFF = 1.0  # nm, explicit solvent
 _CHARMM_CUTOFF, _CHARMM_SWITCH = 1.2, 1.0  # nm, what the CHARMM force field was made with
 # Sections that hold energies or particles, of https://manual.gromacs.org/current/reference-manual/topologies, and that
 # OpenMM's reader passes over.
@@ -161,9 +160,9 @@ def _options(kind: str, protocol: Protocol) -> tuple[dict[str, object], list[str
             raise MoleculeError("a GROMACS topology has no implicit solvent; add --solvent vacuum, or explicit")
         radii = "the radii of the prmtop" if kind == "prmtop" else "mbondi2 radii"
         return options | {"implicitSolvent": app.OBC2}, [f"implicit solvent OBC2 with {radii}"]
-    options |= {"nonbondedMethod": app.PME, "nonbondedCutoff": _CUTOFF * unit.nanometer}
+    options |= {"nonbondedMethod": app.PME, "nonbondedCutoff": CUTOFF * unit.nanometer}
     if kind != "psf":
-        return options, [f"cutoff of {_CUTOFF} nm, PME beyond"]
+        return options, [f"cutoff of {CUTOFF} nm, PME beyond"]
     reach = {"nonbondedCutoff": _CHARMM_CUTOFF, "switchDistance": _CHARMM_SWITCH}
     options |= {name: length * unit.nanometer for name, length in reach.items()}
     return options, [f"cutoff of {_CHARMM_CUTOFF} nm, switched from {_CHARMM_SWITCH} nm, PME beyond"]

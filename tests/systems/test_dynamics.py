@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentmd.systems.dynamics import MdSettings, advance, run_md, walker_seed
+from latentmd.core.noise import child_seed
+from latentmd.systems.dynamics import MdSettings, advance, run_md
 from latentmd.units import thermal_energy
 
 
@@ -35,7 +36,7 @@ def test_interval_must_be_a_multiple_of_the_step(alanine: Any) -> None:
 
 
 def test_walker_seeds_differ() -> None:
-    seeds = {walker_seed(seed, walker, stream) for seed in range(5) for walker in range(20) for stream in range(3)}
+    seeds = {child_seed(seed, walker, stream) for seed in range(5) for walker in range(20) for stream in range(3)}
     assert len(seeds) == 300
 
 

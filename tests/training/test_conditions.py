@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from latentmd.evaluation.frames import engine_forces
 from latentmd.systems.builder import InputOptions, Protocol, build
 from latentmd.systems.own_force_field import write_system
 from latentmd.training.conditions import check_conditions, with_conditions, with_own_force_field
 from latentmd.training.config import ConfigError, TrainingConfig
-from latentmd.training.labels import engine_labels, engine_molecule
+from latentmd.training.labels import engine_molecule
 from latentmd.training.train import training_reference
 
 FILES = Path(__file__).parents[1] / "systems" / "own_force_field"
@@ -74,9 +75,8 @@ def test_the_force_field_of_the_run_makes_the_labels(tmp_path: Path) -> None:
     config = with_own_force_field(TrainingConfig(), top)
     assert (config.solvent, config.force_field) == ("vacuum", molecule.protocol.force_field)
     positions = build(FILES / "ala.pdb").positions
-    energies, _ = engine_labels(
-        engine_molecule(config, top, None, top.read_text()), np.array([positions._value], np.float32)
-    )
+    made = engine_molecule(config, top, None, top.read_text())
+    energies, _ = engine_forces(made.context(made.langevin(0)), np.array([positions._value], np.float32))
     context = molecule.context(molecule.langevin(1))
     context.setPositions(positions)
     assert energies[0] == pytest.approx(context.getState(energy=True).getPotentialEnergy()._value, abs=1e-3)

@@ -11,12 +11,13 @@ import numpy as np
 import openmm
 import pytest
 
+from latentmd.evaluation.frames import engine_forces
 from latentmd.systems.builder import MoleculeError, build
 from latentmd.systems.own_force_field import identity, read_system
 from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.training.conditions import with_own_force_field
 from latentmd.training.config import ConfigError, TrainingConfig, parse_config
-from latentmd.training.labels import engine_labels, engine_molecule
+from latentmd.training.labels import engine_molecule
 
 FILES = Path(__file__).parents[1] / "systems" / "own_force_field"
 
@@ -30,7 +31,7 @@ def test_forces_are_minus_the_gradient_of_the_energies(
     moved[1, 8, 0] += step
     moved[2, 8, 0] -= step
     molecule = engine_molecule(parse_config(tiny), pdb, None, pdb.read_text())
-    energies, forces = engine_labels(molecule, moved)
+    energies, forces = engine_forces(molecule.context(molecule.langevin(0)), moved)
     assert -(energies[1] - energies[2]) / (2 * step) == pytest.approx(forces[0, 8, 0], rel=2e-3, abs=1.0)
     np.testing.assert_allclose(forces.sum(axis=1), 0, atol=0.1)
 
@@ -57,7 +58,8 @@ def test_a_system_that_is_given_makes_the_labels(tmp_path: Path) -> None:
     made = engine_molecule(config, top, str(path), top.read_text())
     frames = np.array([made.positions._value], np.float32)
     given = build(FILES / "ala.pdb", Protocol.of(config, InputOptions(system=str(FILES / "system.xml"))))
-    assert engine_labels(made, frames)[0] == pytest.approx(engine_labels(given, frames)[0], abs=1e-3)
+    own, other = (engine_forces(m.context(m.langevin(0)), frames)[0] for m in (made, given))
+    assert own == pytest.approx(other, abs=1e-3)
     system.setDefaultPeriodicBoxVectors([3, 0, 0], [0, 3, 0], [0, 0, 3])
     force = openmm.NonbondedForce()
     force.setNonbondedMethod(openmm.NonbondedForce.PME)
