@@ -1,4 +1,4 @@
-"""Relaxed and free-energy profiles of bonds of a small molecule.
+"""Torsion scans: relaxed and free-energy profiles of bonds of a molecule.
 
     python examples/ligands/scan.py ligand.sdf --bond 4-5 --solvent vacuum --relaxed-only
     python examples/ligands/scan.py --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
@@ -8,393 +8,376 @@ tries the lowest structure of its neighbours, and of a molecule that equals its 
 until none falls any more (a wavefront; Qiu et al., J. Chem. Phys. 152, 244116, 2020). From the lowest of all the bond
 is also turned forward and backward step by step, as a scan without other starts would be: where both differ, what they
 find depends on the way there (hysteresis). The free energy F(θ) = -kT ln p(θ) comes from exact chains of the whole
-molecule, which turn all bonds at once. Needs `pip install '.[ligands]'`.
-
-OUT holds scan.csv (relaxed energies, plain scans forward and backward, free energies with standard errors), scan.sdf
-(the relaxed structures with these numbers), scan.png, bonds.png (the drawing with its atoms numbered) and summary.json.
+molecule, which turn all bonds at once.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from latentmd.analysis.statistics import effective_samples
-from latentmd.arrays import Bools, Doubles, Floats, Ints
+from latentmd.analysis.statistics import effective_samples, evenly
+from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.cli import options as opt
 from latentmd.cli.common import run_errors
-from latentmd.cli.options import WallTime
 from latentmd.cli.progress import Display
 from latentmd.io.atomic import write_bytes, write_csv, write_json
 from latentmd.io.folder import RunFiles
 from latentmd.io.progress import Progress, quiet
+from latentmd.io.writer import write_xtc
 from latentmd.molecule.bonds import neighbour_lists
-from latentmd.molecule.checks import signed_volumes, topology_arrays
-from latentmd.molecule.checks import torsions as dihedrals
-from latentmd.molecule.stereo import mirror_image
-from latentmd.molecule.torsions import acyclic_torsions, rotatable_torsions
+from latentmd.molecule.checks import topology_arrays
+from latentmd.molecule.stereo import difference, mirror_image, stereochemistry
+from latentmd.molecule.torsions import acyclic_torsions, rotatable_torsions, torsion_name
 from latentmd.replicas.choice import replica_engine
 from latentmd.report import figures
 from latentmd.sampling.metropolis.blocks import Torsions
 from latentmd.sampling.metropolis.conformers import drawing, write_sdf
 from latentmd.sampling.metropolis.run import TASKS, chains, protocol_of, unsuitable
-from latentmd.sampling.metropolis.segments import CHAINS, SUMMARY, SegmentFiles
+from latentmd.sampling.metropolis.segments import CHAINS, SUMMARY, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest
 from latentmd.sampling.metropolis.wells import turns_of
 from latentmd.sampling.run.clock import process_start
-from latentmd.sampling.run.preparation import Arrays, made_once, molecule_under
+from latentmd.sampling.run.options import DEFAULT_WALL
+from latentmd.sampling.run.preparation import Arrays, made_once, molecule_under, say_notes, write_molecule
+from latentmd.sampling.run.processes import cores
 from latentmd.sampling.run.seeds import PLAN, keyed_rng
 from latentmd.sampling.run.stopping import RunResult, Stopped, session
 from latentmd.systems.builder import Molecule
 from latentmd.systems.ligands import records, sided_bonds
-from latentmd.systems.protocol import InputOptions
+from latentmd.systems.protocol import SYSTEM_FILE
 from latentmd.systems.sanity import in_nm
 from latentmd.units import KILOCALORIE, thermal_energy
 
-FILES = RunFiles("scan", ("scan.*", "bonds.png", "relaxed-*.npz", "chains", SUMMARY))
+FILES = RunFiles("scan", ("scan.*", "bonds.png", "relaxed-*.npz", "chains", TOPOLOGY, SYSTEM_FILE, SUMMARY))
+_MOST = 400  # atoms
 _PRECISION = 0.1  # kT, of the populations of wells at which chains end
 _DRAWS, _MOST_DRAWS = 8, 48  # random starts at each angle, for each other torsion and at most
 _STIFFNESS = 1e4  # kJ/mol/rad²: d is below half a degree at a slope of 80 kJ/mol/rad
 _ITERATIONS, _TOLERANCE = 400, 0.5  # of a minimisation; kJ/mol/nm
 _GAIN = 0.01  # kJ/mol; what falls by less has not fallen
+_FINE = 5.0  # degrees between the angles that a density is summed over
+_STRUCTURES, _FEWEST = 4000, 20  # of chains that are turned at most, and that an angle's density comes from at least
+_UNITS = {"kJ_per_mol": 1.0, "kcal_per_mol": KILOCALORIE}
+_STYLES = {"relaxed": ("o-", figures.REFERENCE), "forward": ("--", "#9aa5b1"), "backward": (":", "#9aa5b1")}
+_STYLES |= {"free_energy": ("s-", figures.GENERATED)}
+_CURVES = (*_STYLES, "standard_error")
 
 
 def scan(
-    molecule: str | Path,
-    bonds: Sequence[str] = (),
-    *,
-    step: float = 15.0,
-    relaxed_only: bool = False,
-    out: str | Path | None = None,
-    progress: Progress = quiet,
-    **options: Any,
-) -> RunResult:
-    """Scan bonds, each "4-5"; all that exact chains turn where empty. Angles are `step` degrees apart.
+    molecule: str | Path, bonds: Sequence[str] = (), *, step: float = 15.0, relaxed_only: bool = False,
+    progress: Progress = quiet, **options: Any,
+) -> RunResult:  # fmt: skip
+    """Scan bonds of a molecule: relaxed and free-energy profiles with standard errors, into a folder.
 
-    The options are those of `ChainsRequest`. ValueError for a wrong setting, molecule or bond; OutputError for a folder
-    that cannot be used.
+    Args:
+        molecule: a file, as of `simulate`, or what begins the name of the folder where `inputs` has a SMILES.
+        bonds: each by its atoms, numbered from 1, such as "4-5", or by its torsion, such as "phi ALA2"; without any,
+            all that exact chains turn.
+        step: degrees between angles, a divisor of 60.
+        relaxed_only: whether to leave out exact chains, and with them free energies.
+        progress: called with (stage, done, total).
+        options: of `simulate`; `out` is `<stem>-scan` where None, and `wall` 600 s, of which chains get what is left.
+
+    Returns:
+        The run, with scan.csv in its folder.
+
+    Raises:
+        ValueError: a setting, the molecule or a bond is wrong.
+        OutputError: the folder cannot be used.
+        RunInterrupted: Ctrl-C; `resume` goes on.
     """
     source, given = Path(molecule), {name: value for name, value in options.items() if value is not None}
-    request = ChainsRequest(out=Path(out or f"{source.stem}-scan"), precision=_PRECISION, **given)
+    given = {"out": Path(f"{source.stem}-scan"), "wall": DEFAULT_WALL, **given}
+    request = ChainsRequest(precision=_PRECISION, **given)
     if not 1 <= step <= 60 or abs(60 / step - round(60 / step)) > 1e-9:
         raise ValueError(f"--step is {step:g} degrees; expected a divisor of 60, such as 5, 10, 15 or 30")
-    protocol, degrees = protocol_of(request, None), np.linspace(step - 180, 180, round(360 / step), dtype=np.float64)
+    protocol = protocol_of(request, None)
     if len(found := records(source, request.inputs)) > 1:
         raise ValueError(f"{source} has {len(found)} molecules; choose one by --model-number")
     progress("preparing")
     built = molecule_under(protocol, source, None)
-    if not built.ligand:
-        raise ValueError(f"{source} does not tell bond orders, as the file of a small molecule does; give --smiles too")
-    torsions, chosen = bonds_of(built, bonds)
+    if (atoms := built.topology.getNumAtoms()) > _MOST:
+        raise ValueError(f"{source} has {atoms} atoms; expected at most {_MOST}: cut out a piece around the bond")
+    torsions, free, chosen = bonds_of(built, bonds)
+    sampled = [] if relaxed_only else [label for label, bond in chosen.items() if bond in free]
+    if sampled and (why := unsuitable(built)):
+        raise ValueError(f"free energies come from exact chains, whose method {why}; add --relaxed-only")
     content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
     record = {"molecule": content, "protocol": asdict(protocol), "seed": request.seed, "bonds": list(chosen)}
     with session(request.out, request.policy, FILES, {**record, "step": step, "relaxed_only": relaxed_only}) as stop:
-        turned, quads, notes = _periods(built), list(map(tuple, torsions.quads.tolist())), list(built.notes)
-        scanner = Scanner(built, torsions, tuple(map(quads.index, turned)), in_nm(built.positions))
-        profiles = dict[str, Arrays]()
-        for label, index in chosen.items():
+        write_molecule(request.out, built, in_nm(built.positions))
+        scanner = partial(Scanner, built, torsions, free, step, threads=request.processes or cores())
+        profiles, status = dict[str, Arrays](), "complete"
+        for label, bond in chosen.items():
             progress("relaxed profiles", len(profiles), len(chosen))
-
-            def make(index: int = index) -> Arrays:
-                return scanner.run(index, np.deg2rad(degrees), keyed_rng(request.seed, 0, PLAN, 20 + index))
-
+            make = partial(scanner(bond=bond).run, keyed_rng(request.seed, 0, PLAN, 20 + bond))
             profiles[label] = made_once(request.out / f"relaxed-{label}.npz", make)
             if stop():
                 raise Stopped(request.out)
-        series = {} if relaxed_only else _sampled(source, built, request, notes, progress)
-        for label, index in chosen.items():
-            free = np.full((2, len(degrees)), np.nan)
-            if quads[index] in series:
-                free = free_energies(series[quads[index]], degrees, turned.get(quads[index], 360.0))
-            profiles[label] |= {"free energy": free[0], "standard error": free[1]}
-        return RunResult(request.out, _write(request, built, degrees, profiles, notes))
+        if sampled:
+            inside = replace(request, out=request.out / "chains", overwrite=False, resume=True)
+            found = chains(source, inside, built, progress)
+            structures = SegmentFiles(inside.out / CHAINS, TASKS).read(int(found.summary["sweeps"]), "positions")
+            status = found.status
+            for label in sampled:
+                profiles[label] |= scanner(bond=chosen[label]).free_energies(structures)
+        else:
+            say_notes(built, source)
+        names = {label: torsion_name(built.topology, torsions.quads[bond]) for label, bond in chosen.items()}
+        summary = {"mode": "scan", "status": status, "seed": request.seed, "temperature": protocol.temperature}
+        return RunResult(request.out, _write(request.out, built, names, profiles, summary))
 
 
-def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, dict[str, int]]:
-    """All torsions about bonds that can turn, and by "4-5" the index of those to scan; ValueError for another bond."""
-    symbols, bonds = topology_arrays(molecule.topology)
-    torsions = Torsions(*acyclic_torsions(rotatable_torsions(symbols, bonds, rotors=True), bonds, len(symbols)))
-    quads = torsions.quads.tolist()
-    can = {"-".join(str(i + 1) for i in sorted(quad[1:3])): index for index, quad in enumerate(quads)}
-    if not can:
-        raise ValueError("no bond of this molecule can turn: all are in rings or end in a single atom")
-    turned = [label for label, index in can.items() if tuple(quads[index]) in _periods(molecule)]
-    labels = ["-".join(sorted(text.split("-"), key=lambda end: (len(end), end))) for text in asked]
-    for text, label in zip(asked, labels, strict=True):
-        if label not in can:
-            raise ValueError(f"--bond {text} is no bond that can turn; by their atoms, these can: {', '.join(can)}")
-    return torsions, {label: can[label] for label in labels or turned or can}
+def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[int, ...], dict[str, int]]:
+    """All torsions about bonds that can turn, indices of those with free energies, and by "4-5" of those to scan.
 
-
-def _periods(molecule: Molecule) -> dict[tuple[int, ...], float]:
-    """Torsions that exact chains turn, with the degrees after which each is the same."""
-    quads = rotatable_torsions(*topology_arrays(molecule.topology)).tolist()
-    turns = turns_of(molecule.topology, in_nm(molecule.positions), sided_bonds(molecule.ligand))
-    return {tuple(quads[one.torsion]): 360.0 if one.twin else one.period for one in turns if not one.ring}
-
-
-def _sampled(
-    source: Path, molecule: Molecule, request: ChainsRequest, notes: list[str], progress: Progress
-) -> dict[tuple[int, ...], Floats]:
-    """Torsions (chains, sweeps) in radians of exact chains, with the wall time that is left."""
-    if why := unsuitable(molecule):
-        notes.append(f"no free energies: the method of exact chains {why}")
-        return {}
-    inside = replace(request, out=request.out / "chains", overwrite=False, resume=True)
-    try:
-        result = chains(source, inside, molecule, progress)
-    except Stopped as error:
-        raise Stopped(request.out) from error
-    if result.summary["missing"]:
-        notes.append("free energies are provisional: chains/free_energy.html says what is missing")
-    angles = SegmentFiles(inside.out / CHAINS, TASKS).read(int(result.summary["sweeps"]), "angles")
-    quads = rotatable_torsions(*topology_arrays(molecule.topology)).tolist()
-    return {tuple(quad): angles[..., column] for column, quad in enumerate(quads)}
-
-
-def free_energies(angles: Floats, degrees: Doubles, period: float = 360.0) -> Doubles:
-    """-ln p of a torsion (chains, sweeps) in radians in bins about `degrees`, above the lowest, and standard errors.
-
-    Shape (2, degrees); nan without samples. A torsion is counted modulo its `period`.
+    ValueError where another bond is asked for.
     """
-    away = (np.rad2deg(angles.astype(np.float64))[..., None] - degrees + period / 2) % period - period / 2
-    half = 180.0 / len(degrees)
-    inside = ((away >= -half) & (away < half)).astype(np.float64)
-    shares = inside.mean(axis=(0, 1))
-    shares[shares == 0] = np.nan
-    effective = np.array([effective_samples(list(inside[..., i])) for i in range(len(degrees))])
-    errors = np.sqrt((1 - shares) / (shares * np.maximum(effective, 1.0)))
-    return np.stack([np.log(np.nanmax(shares) / shares), errors])
-
-
-def sentences(degrees: Doubles, energies: Mapping[str, Doubles]) -> list[str]:
-    """What energies in kcal/mol say: ends of both curves, hysteresis, and angles without structures or samples."""
-    relaxed, forward, backward, free, errors = energies.values()
-
-    def at(rows: Bools) -> str:
-        return " at " + ", ".join(f"{value:g}°" for value in degrees[rows])
-
-    def span(name: str, values: Doubles) -> str:
-        top = np.nanmax(values)
-        return f"{name} from 0{at(values == 0)} to {top:.2f} kcal/mol{at(values == top)}"
-
-    apart, above = np.nan_to_num(np.abs(forward - backward)), np.nan_to_num(np.fmin(forward, backward) - relaxed)
-    said = [
-        span("relaxed", relaxed),
-        f"scans forward and backward differ by up to {apart.max():.2f} kcal/mol{at(apart == apart.max())} (hysteresis) "
-        f"and both lie up to {above.max():.2f} above the lowest{at(above == above.max())}",
-    ]
-    if np.isnan(relaxed).any():
-        said.append(f"no structure of the same isomer{at(np.isnan(relaxed))}")
-    if not np.isnan(free).all():
-        said.append(f"{span('free energy', free)}, standard errors up to {np.nanmax(errors):.2g}")
-        said += [f"no samples{at(np.isnan(free))}"] if np.isnan(free).any() else []
-    return said
+    symbols, bonds = topology_arrays(molecule.topology)
+    around, every = neighbour_lists(len(symbols), bonds), rotatable_torsions(symbols, bonds, rotors=True)
+    bent = [not any(symbols[i] == "C" and len(around[i]) == 2 for i in quad[1:3]) for quad in every.tolist()]
+    torsions = Torsions(*acyclic_torsions(every[bent], bonds, len(symbols)))
+    quads, columns = torsions.quads.tolist(), rotatable_torsions(symbols, bonds).tolist()
+    if not quads:
+        raise ValueError("no bond of this molecule can turn: all are in rings, in line or end in a single atom")
+    reported = turns_of(molecule.topology, in_nm(molecule.positions), sided_bonds(molecule.ligand))
+    turns = [quads.index(columns[turn.torsion]) for turn in reported if not turn.ring]
+    rotors = [i for i, quad in enumerate(quads) if quad not in columns]
+    labels = {f"{j + 1}-{k + 1}": i for i, (_, j, k, _) in enumerate(quads)}
+    names = {torsion_name(molecule.topology, quad): i for i, quad in enumerate(quads)}
+    chosen = set[int]()
+    for text in asked:
+        label = "-".join(sorted(text.split("-"), key=lambda end: (len(end), end)))
+        if (index := names.get(text, labels.get(label))) is None:
+            fixed = label in {f"{j + 1}-{k + 1}" for _, j, k, _ in every.tolist()}
+            why = "in a ring or in line with the next" if fixed else "no bond between atoms with other neighbours"
+            raise ValueError(f"--bond {text} is {why}; can turn: {', '.join(labels if molecule.ligand else names)}")
+        chosen.add(index)
+    scanned = {label: i for label, i in labels.items() if i in (chosen or turns or labels.values())}
+    return torsions, (*turns, *rotors), scanned
 
 
 def _write(
-    request: ChainsRequest, molecule: Molecule, degrees: Doubles, profiles: Mapping[str, Arrays], notes: list[str]
+    out: Path, molecule: Molecule, names: Mapping[str, str], profiles: Mapping[str, Arrays], summary: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write scan.csv, scan.sdf, scan.png, bonds.png and summary.json, whose content is returned."""
-    rows, structures, said, curves = list[dict[str, str]](), [], {}, {}
-    kt = thermal_energy(molecule.protocol.temperature)
+    """Write scan.csv, the structures, scan.png, bonds.png and summary.json, whose content is returned."""
+    heads, rows = list[str](), list[list[str]]()
     for label, profile in profiles.items():
-        zero = profile["relaxed"].min()
-        found = {name: profile[name] - zero for name in ("relaxed", "forward", "backward")}
-        found |= {name: kt * profile[name] for name in ("free energy", "standard error")}
-        curves[label] = {name: np.where(np.isfinite(x), x / KILOCALORIE, np.nan) for name, x in found.items()}
-        said[label] = sentences(degrees, curves[label])
-        for i, angle in enumerate(degrees):
-            cells = {"relaxed_kJ_per_mol": profile["relaxed"][i]}
-            cells |= {f"{name.replace(' ', '_')}_kcal_per_mol": x[i] for name, x in curves[label].items()}
-            row = {"bond": label, "angle_degrees": f"{angle:g}"}
-            row |= {name: f"{value:.4f}" if np.isfinite(value) else "" for name, value in cells.items()}
-            rows.append(row)
-            if row["relaxed_kJ_per_mol"]:
-                structures.append((f"{label} {angle:g}", profile["positions"][i], row))
-    write_csv(request.out / "scan.csv", list(rows[0]), [list(row.values()) for row in rows])
-    write_sdf(request.out / "scan.sdf", molecule.ligand, structures)
-    write_bytes(request.out / "scan.png", _picture(degrees, curves))
-    write_bytes(request.out / "bonds.png", drawing(molecule.ligand, np.zeros((0, 4), dtype=np.int64)))
-    summary: dict[str, Any] = {"mode": "scan", "status": "complete", "frames": len(structures), "seed": request.seed}
-    summary |= {"temperature": molecule.protocol.temperature, "bonds": said, "notes": notes}
-    write_json(request.out / SUMMARY, summary)
+        columns = {"degrees": profile["degrees"], "energy_kJ_per_mol": profile["energy"]}
+        columns |= {f"{name}_{unit}": profile[name] / size for unit, size in _UNITS.items() for name in _CURVES}
+        heads = ["bond", "torsion", *columns]
+        for numbers in zip(*columns.values(), strict=True):
+            rows.append([label, names[label], *("" if np.isnan(x) else f"{x:.7g}" for x in numbers)])
+    write_csv(out / "scan.csv", heads, rows)
+    titled = {f"{label} ({names[label]})": profile for label, profile in profiles.items()}
+    write_bytes(out / "scan.png", _picture(titled))
+    positions = np.concatenate([profile["positions"] for profile in profiles.values()])
+    if molecule.ligand:
+        tags = [dict(zip(heads, row, strict=True)) for row in rows]
+        every = [(f"{tag['bond']} {tag['degrees']}", x, tag) for tag, x in zip(tags, positions, strict=True)]
+        write_sdf(out / "scan.sdf", molecule.ligand, [one for one in every if one[2]["energy_kJ_per_mol"]])
+        write_bytes(out / "bonds.png", drawing(molecule.ligand, np.zeros((0, 4), dtype=np.int64)))
+    else:
+        write_xtc(out / "scan.xtc", positions, np.arange(len(positions)))
+        summary["file"] = "scan.xtc"
+    highest = {
+        title: {name: np.nanmax(x) for name in _CURVES if np.isfinite(x := profile[name]).any()}
+        for title, profile in titled.items()
+    }
+    summary |= {"frames": len(rows), "highest_kJ_per_mol": highest, "notes": list(molecule.notes)}
+    write_json(out / SUMMARY, summary)
     return summary
 
 
-def _picture(degrees: Doubles, profiles: Mapping[str, Mapping[str, Doubles]]) -> bytes:
+def _picture(profiles: Mapping[str, Arrays]) -> bytes:
     """PNG with a panel for each bond."""
     columns = min(len(profiles), 2)
-    made, axes = figures.figure(-(-len(profiles) // columns), columns, width=4.4, height=3.1)
-    x = np.concatenate([degrees + turn for turn in (-360, 0, 360)])
-    for axis, (label, energies) in zip(axes, profiles.items(), strict=False):
-        *potential, free, errors = (np.tile(values, 3) for values in energies.values())
-        for name, values, style in zip(energies, potential, ("o-", "--", ":"), strict=False):
-            colour = figures.REFERENCE if name == "relaxed" else figures.COLOURS["training"]
-            axis.plot(x, values, style, color=colour, label=name, markersize=3, linewidth=1.2)
-        if np.isfinite(free).any():
-            axis.errorbar(x, free, errors, fmt="s-", color=figures.GENERATED, label="free energy", ms=3, capsize=2)
+    made, axes = figures.figure(-(-len(profiles) // columns), columns, width=4.6, height=3.2)
+    for axis, (title, profile) in zip(axes, profiles.items(), strict=False):
+        x = np.concatenate([profile["degrees"] + turn for turn in (-360, 0, 360)])
+        for name, (style, colour) in _STYLES.items():
+            y, errors = np.tile(profile[name], 3), np.tile(profile["standard_error"], 3)
+            axis.errorbar(
+                x,
+                y,
+                errors if name == "free_energy" else None,
+                fmt=style,
+                color=colour,
+                label=name.replace("_", " "),
+                ms=3,
+            )
         figures.degrees(axis, y=False)
-        axis.set(title=label, xlabel="degrees", ylabel="kcal/mol", ylim=(-0.3, 1.3 * axis.get_ylim()[1]))
+        axis.set(title=title, xlabel="degrees", ylabel="kJ/mol", ylim=(-1, 1.3 * axis.get_ylim()[1]))
     for axis in axes[len(profiles) :]:
         axis.set_axis_off()
     axes[0].legend(fontsize=7, ncols=2, loc="upper center")
     return figures.png(made)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scanner:
-    """Scans bonds of a molecule whose torsions `free`, indices of `torsions`, may take any value.
+    """Scan of a torsion of a molecule, every `step` degrees.
 
-    `start` is a structure (atoms, 3) in nm; what is not free keeps the side and the hand that it has there. A torsion
-    is held by 0.5 k d²; the pull that is left when a minimisation ends is taken away by turning the bond rigidly by the
-    last d, so that every structure has its angle exactly and its energy is the force field's alone.
+    `bond` is its index in `torsions`. Those that are `free` may take any value; all else keeps the side and the hand
+    of the molecule's own structure. The torsion is held by 0.5 k d²; the pull that is left when a minimisation ends is
+    taken away by turning the bond rigidly by the last d, so that every structure has its angle exactly and its energy
+    is the force field's alone.
     """
 
     molecule: Molecule
     torsions: Torsions
     free: tuple[int, ...]
-    start: Doubles
+    step: float
+    bond: int
+    threads: int = 1
 
-    @cached_property
-    def _image(self) -> list[int] | None:
-        return mirror_image(*topology_arrays(self.molecule.topology), self.start)
+    def __post_init__(self) -> None:
+        self.start, self.degrees = in_nm(self.molecule.positions)[None], np.arange(self.step, 360.01, self.step) - 180
+        self.angles, number = np.deg2rad(self.degrees), len(self.degrees)
+        self.best, self.lowest = np.repeat(self.start, number, axis=0), np.full(number, np.inf)
+        self.fallen, atoms = np.zeros(number, dtype=np.bool_), list(self.molecule.topology.atoms())
+        ends = {i for quad in self.torsions.quads[[self.bond, *self.free]] for i in quad[1:3]}
+        amides = {i for i in ends if atoms[i].element.symbol == "N"}  # that may turn
+        isomer = stereochemistry(self.molecule.topology, self.start[0])
+        self.isomer = {atom: sign for atom, sign in isomer.items() if atom not in amides}
 
-    def run(self, bond: int, angles: Floats, rng: np.random.Generator) -> dict[str, Doubles]:
-        """Scan torsion `bond` over angles in radians, evenly spread over the circle.
+    def run(self, rng: np.random.Generator) -> dict[str, Doubles]:
+        """Scan from starts by `rng`: at "degrees" the lowest "positions" (angles, atoms, 3) in nm, and energies.
 
-        "positions", lowest structures (angles, atoms, 3) in nm, and energies (angles,) in kJ/mol, "relaxed" of these,
-        "forward" and "backward" of plain scans; infinite where no structure of the same isomer was found.
+        In kJ/mol, "energy" is the force field's, "relaxed" the same above the lowest, as are "forward" and "backward"
+        of plain scans; nan where no structure of the same isomer was found.
         """
-        number, count = len(angles), min(1 + _DRAWS * len(self.free), _MOST_DRAWS)
-        starts = np.repeat(self.start[None], number * count, axis=0)
+        number, count = len(self.angles), min(1 + _DRAWS * len(self.free), _MOST_DRAWS)
+        starts, rows = np.repeat(self.start, number * count, axis=0), np.repeat(np.arange(number), count)
         turns = rng.uniform(-np.pi, np.pi, (len(starts), len(self.free)))
         turns[::count] = 0.0  # one at each angle is as given
-        starts[...] = self.torsions.turned(starts, self.free, turns)
-        target, lowest, best = np.repeat(np.arange(number), count), np.full(number, np.inf), starts[::count].copy()
-        changed = self._take(best, lowest, target, *self._lowered(bond, starts, angles[target]))
-        self._spread(bond, best, lowest, angles=angles, changed=changed)
-        forward, backward = self._both_ways(bond, best, lowest, angles)
-        return {"positions": best, "relaxed": lowest, "forward": forward, "backward": backward}
-
-    def _spread(self, bond: int, best: Doubles, lowest: Doubles, *, angles: Floats, changed: Bools) -> None:
-        """Let angles, in place, try `changed` structures of their neighbours and mirror images, until none falls."""
-        number = len(angles)
-        for _ in range(2 * number):
-            rows = np.flatnonzero(changed)
-            if not len(rows):
-                return
-            starts, targets = np.repeat(best[rows], 2, axis=0), np.stack([rows - 1, rows + 1], axis=1).ravel() % number
-            if self._image is not None:
-                mirrored = np.empty_like(best[rows])
-                mirrored[:, self._image] = -best[rows]
-                away = angles - self._angle(bond, mirrored)[:, None]
-                targets = np.concatenate([targets, np.cos(away).argmax(axis=1)])
-                starts = np.concatenate([starts, mirrored])
-            changed = self._take(best, lowest, targets, *self._lowered(bond, starts, angles[targets]))
-
-    def _both_ways(self, bond: int, best: Doubles, lowest: Doubles, angles: Floats) -> tuple[Doubles, Doubles]:
-        """Energies (angles,) of a turn forward and a turn backward from the lowest; what is lower enters, in place."""
-        first, number = int(np.argmin(lowest)), len(angles)
-        found, changed = np.full((2, number), np.inf), np.zeros(number, dtype=np.bool_)
-        positions = np.repeat(best[first][None], 2, axis=0)
+        self._lower(self.torsions.turned(starts, self.free, turns), rows)
+        self._spread()
+        first, ways = int(np.argmin(self.lowest)), np.full((2, number), np.inf)
+        positions = self.best[[first, first]]
         for step in range(1, number + 1):
-            target = np.array([first + step, first - step], dtype=np.int64) % number
-            positions, energies = self._lowered(bond, positions, angles[target])
-            found[[0, 1], target] = energies
-            changed |= self._take(best, lowest, target, positions, energies)
-        self._spread(bond, best, lowest, angles=angles, changed=changed)
-        return found[0], found[1]
+            rows = (first + step * np.array([1, -1])) % number
+            positions, ways[[0, 1], rows] = self._lower(positions, rows)
+        self._spread()
+        energies = np.array([self.lowest, *ways])
+        energies[~np.isfinite(energies)] = np.nan
+        curves = dict(zip(_STYLES, energies - np.nanmin(energies[0]), strict=False))
+        unknown = dict.fromkeys(("free_energy", "standard_error"), np.full(number, np.nan))
+        return {"degrees": self.degrees, "positions": self.best, "energy": energies[0], **curves, **unknown}
 
-    @staticmethod
-    def _take(best: Doubles, lowest: Doubles, target: Ints, positions: Doubles, energies: Doubles) -> Bools:
-        """Keep, in place, structures that are lower than what their angle (index `target`) has; which angles fell."""
-        changed = np.zeros(len(lowest), dtype=np.bool_)
-        for row in np.argsort(-energies).tolist():
-            if energies[row] < lowest[target[row]] - _GAIN:
-                best[target[row]], lowest[target[row]] = positions[row], energies[row]
-                changed[target[row]] = True
-        return changed
+    def _spread(self) -> None:
+        """Let angles try what has fallen at their neighbours, and its mirror images, until nothing falls any more."""
+        image = mirror_image(*topology_arrays(self.molecule.topology), self.start[0])
+        while self.fallen.any():
+            rows, self.fallen = np.flatnonzero(self.fallen), np.zeros_like(self.fallen)
+            starts, targets = self.best[np.tile(rows, 2)], np.concatenate([rows - 1, rows + 1]) % len(self.angles)
+            if image is not None:
+                mirrored = np.empty_like(self.best[rows])
+                mirrored[:, image] = -self.best[rows]
+                nearest = np.cos(self.angles - self._angle(mirrored)[:, None]).argmax(axis=1)
+                starts, targets = np.concatenate([starts, mirrored]), np.concatenate([targets, nearest])
+            self._lower(starts, targets)
 
-    def _lowered(self, bond: int, positions: Doubles, targets: Floats) -> tuple[Doubles, Doubles]:
-        """Structures (n, atoms, 3) turned to angles (n,), minimised there, and their energies in kJ/mol."""
-        quad = self.torsions.quads[[bond]]
-        engine = replica_engine(self.molecule.system, self._at(bond, positions, targets), restraints=quad)
+    def _lower(self, starts: Doubles, rows: Ints) -> tuple[Doubles, Doubles]:
+        """Turn structures (n, atoms, 3) to angles, by index, minimise them there, and keep what is lower than before.
+
+        All that were found, and their energies in kJ/mol. Another isomer is not kept.
+        """
+        targets, quad, topology = self.angles[rows], self.torsions.quads[[self.bond]], self.molecule.topology
+        starts = self._at(starts, targets)
+        engine = replica_engine(self.molecule.system, starts, restraints=quad, threads=self.threads)
         engine.hold(targets[:, None], _STIFFNESS)
         engine.minimize(_ITERATIONS, tolerance=_TOLERANCE)
-        found = self._at(bond, engine.positions, targets)
-        return found, np.where(self._same(found, bond), engine.energies(found), np.inf)
+        found = self._at(engine.positions, targets)
+        energies = engine.energies(found)
+        for i in np.argsort(energies).tolist():
+            if energies[i] < self.lowest[rows[i]] - _GAIN and not difference(topology, found[i], self.isomer):
+                self.best[rows[i]], self.lowest[rows[i]], self.fallen[rows[i]] = found[i], energies[i], True
+        return found, energies
 
-    def _at(self, bond: int, positions: Doubles, targets: Floats) -> Doubles:
-        turns = np.angle(np.exp(1j * (targets - self._angle(bond, positions))))
-        return np.asarray(self.torsions.turned(positions, (bond,), turns[:, None]))
+    def _at(self, positions: Doubles, targets: Floats) -> Doubles:
+        turns = targets - self._angle(positions)
+        return np.asarray(self.torsions.turned(positions, (self.bond,), turns[:, None]))
 
-    def _angle(self, bond: int, positions: Doubles) -> Doubles:
-        return np.asarray(dihedrals(positions, self.torsions.quads[[bond]])[:, 0])
+    def _angle(self, positions: Doubles) -> Floats:
+        return self.torsions.angles(positions)[:, self.bond]
 
-    def _same(self, positions: Doubles, bond: int) -> Bools:
-        """Whether structures are finite and, but for `bond`, the start's isomer.
+    def free_energies(self, structures: Floats) -> dict[str, Doubles]:
+        """ "free_energy" -kT ln p in kJ/mol above the lowest, with its "standard_error", at the angles.
 
-        That is: the hand of every atom with four neighbours, at most one a hydrogen, and the side (cis, trans) of flat
-        bonds that are not free.
+        From structures (chains, frames, atoms, 3) in nm of exact chains: p is the mean of the density of the torsion
+        with all else as in a structure, known on barriers too (conditioning; Gelfand and Smith, J. Am. Stat. Assoc. 85,
+        398, 1990). nan where hardly any structure has a share.
         """
-        symbols, bonds = topology_arrays(self.molecule.topology)
-        around = neighbour_lists(len(symbols), bonds)
-        light = [sum(symbols[j] == "H" for j in near) for near in around]
-        handed = [i for i, near in enumerate(around) if len(near) == 4 and light[i] <= 1]
-        corners = np.array([[i, *around[i][:3]] for i in handed], dtype=np.int64).reshape(-1, 4)
-        sides = [
-            i
-            for i, quad in enumerate(self.torsions.quads.tolist())
-            if i != bond and i not in self.free and all(len(around[atom]) == 3 for atom in quad[1:3])
-        ]
-        every = np.concatenate([self.start[None], positions])
-        hands = np.sign(signed_volumes(every, corners))
-        signs = np.concatenate([hands, np.sign(np.cos(dihedrals(every, self.torsions.quads[sides])))], axis=1)
-        return np.asarray((signs[1:] == signs[0]).all(axis=1) & np.isfinite(positions).all(axis=(1, 2)))
+        thinned = structures[:, evenly(structures.shape[1], _STRUCTURES // len(structures))]
+        every, parts = thinned.reshape(-1, *thinned.shape[2:]).astype(np.float64), -int(-self.step // _FINE)
+        engine = replica_engine(self.molecule.system, every, threads=self.threads)
+        kt, grid = thermal_energy(self.molecule.protocol.temperature), np.arange(1, parts * len(self.angles) + 1)
+        places = np.deg2rad(grid * self.step / parts - 180)
+        energies = np.stack([engine.energies(self._at(every, place)) for place in places]) / kt
+        weights = np.exp(energies.min(axis=0) - energies)
+        shares = (weights / weights.sum(axis=0))[parts - 1 :: parts]
+        effective = [max(effective_samples(list(one)), 1.0) for one in shares.reshape(-1, *thinned.shape[:2])]
+        means = shares.mean(axis=1)
+        means[shares.sum(axis=1) ** 2 < _FEWEST * (shares**2).sum(axis=1)] = np.nan
+        errors = shares.std(axis=1) / means / np.sqrt(effective)
+        return {"free_energy": kt * np.log(np.nanmax(means) / means), "standard_error": kt * errors}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; wrong input ends it with one sentence."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    named = parser.add_mutually_exclusive_group()
-    named.add_argument("file", nargs="?", type=Path, help="SDF or MOL2 file, or PDB file with --smiles")
-    named.add_argument("--name", help="with --smiles and no FILE: begins the name of the output (molecule)")
-    parser.add_argument("--bond", dest="bonds", action="append", default=[], help="two atoms, such as 4-5; repeated")
-    parser.add_argument("--step", type=float, default=15.0, help="degrees between angles; a divisor of 60")
-    parser.add_argument("--relaxed-only", action="store_true", help="no exact chains, and no free energies")
-    parser.add_argument("--wall", default="5min", help="of everything, over all sessions")
-    parser.add_argument("--temperature", type=float, help="of free energies, kelvin (300)")
-    parser.add_argument("--solvent", choices=("implicit", "vacuum"))
-    parser.add_argument("--force-field", action="append", default=[], metavar="XML", help="as of simulate; repeated")
-    parser.add_argument("--smiles", help="the molecule, or bonds and charges of the one in a PDB file")
-    parser.add_argument("--strip-salts", action="store_true", help="of several molecules keep the largest")
-    parser.add_argument("--model-number", type=int, help="record to take of a file with several")
-    parser.add_argument("--out", type=Path, help="output folder (<stem>-scan)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run in the folder")
-    options = vars(parser.parse_args(arguments))
-    file, name, smiles = options.pop("file"), options.pop("name"), options.pop("smiles")
-    salts, number = options.pop("strip_salts"), options.pop("model_number")
-    if file is None and smiles is None:
-        parser.error("expected FILE, or --smiles with a small molecule")
-    try:
-        with run_errors(), Display() as display:
-            options["wall"], options["force_field"] = WallTime().parse(options["wall"]), tuple(options["force_field"])
-            options["inputs"] = InputOptions(smiles=smiles, strip_salts=salts, model_number=number)
-            result = scan(file or name or "molecule", progress=display, begun=process_start(), **options)
-    except click.ClickException as error:
-        parser.exit(error.exit_code, f"{error.message}\n")
-    found = [f"{label}: {'; '.join(words)}" for label, words in result.summary["bonds"].items()]
-    print("\n".join([*found, *result.summary["notes"], f"wrote {result.folder}/"]))
+@click.command(
+    epilog="""\b
+Examples:
+  scan.py ligand.sdf --bond 4-5 --solvent vacuum --relaxed-only
+  scan.py --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
+  scan.py my.pdb --bond "phi ALA2" --bond "psi ALA2"
+  scan.py ligand.prmtop --positions ligand.inpcrd --bond 4-5 --step 10""",
+)
+@opt.several([
+    click.argument("file", metavar="[FILE]", required=False, type=opt.PATH),
+    click.option("--bond", "bonds", multiple=True, help="Two atoms, numbered from 1: 4-5, or a torsion, such as "
+           "'phi ALA2'; repeated. [default: all that exact chains turn]"),
+    opt.shown("--step", type=float, default=15.0, help="Degrees between angles; a divisor of 60."),
+    click.option("--relaxed-only", is_flag=True, help="No exact chains, and no free energies."),
+    click.option("--wall", type=opt.WallTime(), help="Wall time of everything, over all sessions; chains get what the "
+           "relaxed profiles leave. [default: 10min]"),
+    click.option("--temperature", type=float, help="Of free energies, kelvin. [default: 300]"),
+    click.option("--solvent", type=click.Choice(["implicit", "vacuum"]), help="[default: implicit]"),
+    opt.FORCE_FIELD(help="As of `latentmd simulate`, may be repeated."),
+    opt.SEED,
+    opt.PROCESSES,
+    click.option("--out", type=opt.PATH, help="Output folder. [default: <stem>-scan]"),
+    *opt.AGAIN,
+    click.option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
+    *opt.INPUTS,
+])  # fmt: skip
+def scan_command(file: Path | None, name: str | None, **options: Any) -> None:
+    """Scan bonds of the molecule in FILE: the lowest energy at each angle, and the free energy with its error.
+
+    FILE is that of a small molecule or a peptide, as of `latentmd simulate`. Writes scan.csv (profiles in kJ/mol and
+    kcal/mol), scan.sdf (relaxed structures; of a file without bond orders scan.xtc and topology.pdb), scan.png,
+    bonds.png (drawing with numbered atoms), chains/ (exact chains and their page) and summary.json.
+    """
+    if file is None and options["inputs"].smiles is None:
+        raise click.UsageError("Missing argument 'FILE', or --smiles with a small molecule")
+    if file is not None and name is not None:
+        raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
+    source = file or Path(name or "molecule")
+    with run_errors(), Display() as display:
+        result = scan(source, progress=display, begun=process_start(), **options)
+    for title, highest in result.summary["highest_kJ_per_mol"].items():
+        found = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in highest.items())
+        click.echo(f"{title}: highest {found} kJ/mol")
+    if result.status == "budget":
+        click.echo("the wall time was over: free energies are provisional; more with --resume and a longer --wall")
+    click.echo(f"wrote {result.folder}/: scan.csv, scan.png, ...")
 
 
 if __name__ == "__main__":
-    main()
+    scan_command()

@@ -14,9 +14,12 @@ import pytest
 pytest.importorskip("rdkit")
 pytest.importorskip("openff.toolkit")
 
+import mdtraj
 import openmm
+import scan as script
+from click.testing import CliRunner, Result
 from rdkit import Chem
-from scan import Scanner, free_energies, main, scan
+from scan import Scanner, scan, scan_command
 
 from latentmd.io.atomic import OutputError
 from latentmd.molecule.checks import topology_arrays, torsions
@@ -29,49 +32,30 @@ from latentmd.sampling.metropolis.blocks import Torsions
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 from latentmd.systems.protocol import InputOptions, Protocol
-from latentmd.systems.sanity import in_nm
 
 BUTANE = InputOptions(smiles="CCCC")
-DEGREES = np.arange(-150, 181, 30.0)
-
-
-def test_free_energies_are_those_of_a_known_density_within_their_errors() -> None:
-    rng = np.random.default_rng(0)
-    found = free_energies(rng.vonmises(1.0, 2.0, (16, 2000)), DEGREES)
-    edges = np.deg2rad(DEGREES[:, None] + np.linspace(-15, 15, 31))
-    exact = np.exp(2 * np.cos(edges - 1.0)).mean(axis=1)
-    exact = -np.log(exact / exact.max())
-    assert (np.abs(found[0] - exact) / np.hypot(found[1], found[1].min()) < 3).all()
-    assert found[1].max() < 0.2
-
-
-def test_bins_without_samples_are_not_a_number_and_a_symmetric_torsion_is_folded() -> None:
-    angles = np.deg2rad(np.random.default_rng(0).normal(60.0, 3.0, (4, 100)))
-    once, twice = free_energies(angles, DEGREES), free_energies(angles, DEGREES, 180.0)
-    assert DEGREES[np.isfinite(once[0])].tolist() == [60]
-    assert DEGREES[np.isfinite(twice[0])].tolist() == [-120, 60] and (twice[0][np.isfinite(twice[0])] == 0).all()
 
 
 def test_relaxed_profiles_are_written_and_found_again(tmp_path: Path) -> None:
     options: dict[str, Any] = {"step": 30, "relaxed_only": True, "solvent": "vacuum", "inputs": BUTANE}
     result = scan("butane", ["3-2", "1-2"], out=tmp_path / "run", **options)
     rows = list(csv.DictReader((tmp_path / "run" / "scan.csv").read_text().splitlines()))
-    assert [row["bond"] for row in rows] == ["2-3"] * 12 + ["1-2"] * 12
-    central = {int(row["angle_degrees"]): float(row["relaxed_kcal_per_mol"]) for row in rows[:12]}
-    assert (
-        central[180] == 0
-        and central[0] == max(central.values())
-        and central[60] == pytest.approx(central[-60], abs=0.01)
-    )
-    assert all(row["free_energy_kcal_per_mol"] == "" for row in rows)
+    assert [row["bond"] for row in rows] == ["1-2"] * 12 + ["2-3"] * 12
+    assert rows[-1]["torsion"] == "C1-C2-C3-C4"
+    central = {int(row["degrees"]): float(row["relaxed_kcal_per_mol"]) for row in rows[12:]}
+    assert central[180] == 0 and central[0] == max(central.values())
+    assert central[60] == pytest.approx(central[-60], abs=0.01)
+    for row in rows:
+        assert float(row["relaxed_kJ_per_mol"]) == pytest.approx(4.184 * float(row["relaxed_kcal_per_mol"]), abs=1e-4)
+        assert row["free_energy_kcal_per_mol"] == ""
     with Chem.SDMolSupplier(str(tmp_path / "run" / "scan.sdf"), removeHs=False) as supplier:
         mols = list(supplier)
-    assert len(mols) == 24 and mols[0].GetProp("angle_degrees") == "-150"
-    turned = Chem.rdMolTransforms.GetDihedralDeg(mols[0].GetConformer(), 0, 1, 2, 3)
+    assert len(mols) == 24 and mols[12].GetProp("degrees") == "-150"
+    turned = Chem.rdMolTransforms.GetDihedralDeg(mols[12].GetConformer(), 0, 1, 2, 3)
     assert turned == pytest.approx(-150, abs=0.1)
-    assert result.status == "complete"
+    assert result.status == "complete" and result.summary["frames"] == 24
+    assert result.summary["highest_kJ_per_mol"]["2-3 (C1-C2-C3-C4)"]["relaxed"] == pytest.approx(4.184 * central[0])
     assert (tmp_path / "run" / "scan.png").read_bytes()[:4] == b"\x89PNG"
-    assert result.summary["bonds"]["2-3"][0].startswith("relaxed from 0 at 180° to")
     before = (tmp_path / "run" / "scan.csv").read_bytes()
     with pytest.raises(OutputError, match="not empty"):
         scan("butane", ["3-2", "1-2"], out=tmp_path / "run", **options)
@@ -82,35 +66,38 @@ def test_relaxed_profiles_are_written_and_found_again(tmp_path: Path) -> None:
 def test_free_energies_come_from_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (chains, "SWEEPS", 10), (segments, "SWEEPS", 10), (ladders, "DRAWN", 6), (pilot, "SWEEPS", (6, 6)),
-        (pilot, "SCATTER", 0.5), (plain_md, "STARTS", 16), (plain_md, "LENGTH", 5.0),
+        (pilot, "SCATTER", 0.5), (plain_md, "STARTS", 16), (plain_md, "LENGTH", 5.0), (script, "_FEWEST", 5),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(chains, "unmet_criteria", lambda found, precision: [])
     result = scan("butane", solvent="vacuum", step=30, inputs=BUTANE, out=tmp_path / "run", processes=1, wall=600)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary == result.summary and list(summary["bonds"]) == ["2-3"]
+    assert summary == result.summary and list(summary["highest_kJ_per_mol"]) == ["2-3 (C1-C2-C3-C4)"]
+    assert result.status == "converged"
     rows = list(csv.DictReader((tmp_path / "run" / "scan.csv").read_text().splitlines()))
-    free = {int(row["angle_degrees"]): row["free_energy_kcal_per_mol"] for row in rows}
-    assert float(free[180]) < 0.5 and 0 < float(free[60]) < 2
-    assert all(row["standard_error_kcal_per_mol"] for row in rows if row["free_energy_kcal_per_mol"])
+    free, errors = (
+        {int(row["degrees"]): float(row[f"{name}_kJ_per_mol"] or np.nan) for row in rows}
+        for name in ("free_energy", "standard_error")
+    )
+    assert free[180] < 3 and free[60] < 8  # barriers have too few structures here
+    assert all(0 < errors[angle] < 5 for angle, value in free.items() if np.isfinite(value))
+    assert abs(free[60] - free[-60]) < 4 * np.hypot(errors[60], errors[-60])  # butane is its own mirror image
     assert "standard errors apart" in (tmp_path / "run" / "chains" / "free_energy.html").read_text()
-    found = json.loads((tmp_path / "run" / "chains" / "summary.json").read_text())
-    assert any(sentence.startswith("Mirror images, equal in an achiral molecule") for sentence in found["remarks"])
-    left, right = (found["populations"][f"C1-C2-C3-C4 {well}"] for well in ("g+", "g-"))
-    assert 0.1 < left["value"] < 0.4 and 0.1 < right["value"] < 0.4
-    assert abs(left["value"] - right["value"]) < 3 * (left["standard_error"] + right["standard_error"])
 
 
 @pytest.mark.parametrize(
     ("smiles", "bonds", "options", "reason"),
     [
-        ("CCCC", ["1-3"], {}, "--bond 1-3 is no bond that can turn; by their atoms, these can: 1-2, 2-3, 3-4"),
+        ("CCCC", ["1-3"], {}, "--bond 1-3 is no bond between atoms with other neighbours; can turn: 1-2, 2-3, 3-4"),
         ("CCCC", ["2-30"], {}, "--bond 2-30 is no bond"),
+        ("CCCC", ["1-5"], {}, "--bond 1-5 is no bond between atoms with other neighbours"),
         ("CCCC", ["middle"], {}, "--bond middle is no bond"),
+        ("CCC#CC", ["2-3"], {}, "--bond 2-3 is in a ring or in line with the next; can turn: 1-2$"),
+        ("CC", [], {}, "free energies come from exact chains, .* none that can turn; add --relaxed-only"),
         ("CCCC", [], {"step": 7}, "--step is 7 degrees; expected a divisor of 60"),
         ("CCCC", [], {"solvent": "explicit"}, "cannot move the water"),
         ("c1ccccc1", [], {}, "no bond of this molecule can turn"),
-        ("C1CCCCC1CC", ["1-2"], {}, "these can: 6-7, 7-8"),
+        ("C1CCCCC1CC", ["1-2"], {}, "--bond 1-2 is in a ring or in line with the next; can turn: 6-7, 7-8"),
     ],
 )
 def test_refusals_write_nothing(
@@ -121,23 +108,28 @@ def test_refusals_write_nothing(
     assert not (tmp_path / "run").exists()
 
 
-ANGLES = np.deg2rad(np.arange(-150, 181, 30.0))
+DEGREES = np.arange(-150, 181, 30.0)
+ANGLES = np.deg2rad(DEGREES)
 
 
-def scanner(smiles: str) -> Scanner:
+def scanner(smiles: str, middle: set[int], held: set[int] = frozenset()) -> Scanner:
+    """The scan about a bond, where all torsions are free but for that about another bond."""
     molecule = build(Path("molecule"), Protocol("vacuum", inputs=InputOptions(smiles=smiles)))
     symbols, bonds = topology_arrays(molecule.topology)
     found = Torsions(*acyclic_torsions(rotatable_torsions(symbols, bonds), bonds, len(symbols)))
-    return Scanner(molecule, found, tuple(range(len(found.quads))), in_nm(molecule.positions))
+    bond, *others = (
+        next(i for i, quad in enumerate(found.quads) if set(quad[1:3]) == pair) for pair in (middle, held) if pair
+    )
+    return Scanner(molecule, found, tuple(i for i in range(len(found.quads)) if i not in others), 30.0, bond)
 
 
-def scanned(it: Scanner, bond: int) -> dict[str, np.ndarray]:
-    return it.run(bond, ANGLES, np.random.default_rng(1))
+def scanned(it: Scanner) -> dict[str, np.ndarray]:
+    return it.run(np.random.default_rng(1))
 
 
 def test_butane_is_its_own_mirror_image_and_its_energies_are_openmms() -> None:
-    it = scanner("CCCC")
-    found = scanned(it, 0)
+    it = scanner("CCCC", {1, 2})
+    found = scanned(it)
     energies = found["relaxed"]
     np.testing.assert_allclose(energies[:-1], energies[:-1][::-1], atol=0.02)  # theta and -theta
     np.testing.assert_allclose(energies, found["forward"], atol=0.02)
@@ -147,19 +139,19 @@ def test_butane_is_its_own_mirror_image_and_its_energies_are_openmms() -> None:
     reached = torsions(found["positions"], it.torsions.quads)[:, 0]
     np.testing.assert_allclose(np.exp(1j * reached), np.exp(1j * ANGLES), atol=1e-6)
     context = it.molecule.context(openmm.VerletIntegrator(0.001), "Reference")
-    for positions, energy in zip(found["positions"], energies, strict=True):
+    for positions, energy in zip(found["positions"], found["energy"], strict=True):
         context.setPositions(positions)
         assert context.getState(energy=True).getPotentialEnergy()._value == pytest.approx(energy, abs=0.02)
+    assert np.isnan(found["free_energy"]).all()
 
 
 def test_no_start_of_the_other_torsions_ends_lower() -> None:
-    it = scanner("OCCO")
-    bond = next(i for i, quad in enumerate(it.torsions.quads.tolist()) if set(quad[1:3]) == {1, 2})
-    found = scanned(it, bond)
+    it = scanner("OCCO", {1, 2})
+    bond, found = it.bond, scanned(it)
     others = [i for i in it.free if i != bond]
     grid = np.array(list(itertools.product(np.arange(0, 2 * np.pi, np.pi / 4), repeat=2)))
-    for angle, energy in zip(ANGLES[::3], found["relaxed"][::3], strict=True):
-        starts = np.repeat(it.start[None], len(grid), axis=0)
+    for angle, energy in zip(ANGLES[::3], found["energy"][::3], strict=True):
+        starts = np.repeat(it.start, len(grid), axis=0)
         turns = angle - torsions(starts, it.torsions.quads[[bond]])
         starts = it.torsions.turned(it.torsions.turned(starts, (bond,), turns), tuple(others), grid)
         engine = replica_engine(it.molecule.system, starts, restraints=it.torsions.quads[[bond]])
@@ -171,13 +163,23 @@ def test_no_start_of_the_other_torsions_ends_lower() -> None:
 
 
 def test_scans_keep_the_isomer() -> None:
-    it = scanner("C[C@H](O)C(=O)NC")
-    signs = stereochemistry(it.molecule.topology, it.start)
-    held = [i for i, quad in enumerate(it.torsions.quads.tolist()) if {3, 5} == set(quad[1:3])]  # the amide
-    it = Scanner(it.molecule, it.torsions, tuple(i for i in it.free if i not in held), it.start)
-    found = scanned(it, it.free[0])
+    it = scanner("C[C@H](O)C(=O)NC", {1, 3}, {3, 5})  # the amide is held
+    signs = stereochemistry(it.molecule.topology, it.start[0])
+    found = scanned(it)
     assert np.isfinite(found["relaxed"]).all()
     assert all(stereochemistry(it.molecule.topology, x) == signs for x in found["positions"])
+
+
+def test_of_one_structure_the_free_energy_is_the_energy_of_rigid_turns() -> None:
+    it = scanner("OO", {0, 1})
+    rigid = it.torsions.turned(np.repeat(it.start, 12, axis=0), (0,), ANGLES[:, None] - it.torsions.angles(it.start))
+    energies = replica_engine(it.molecule.system, rigid).energies()
+    anywhere = it.torsions.turned(
+        np.repeat(it.start, 40, axis=0), (0,), np.random.default_rng(0).uniform(-3, 3, (40, 1))
+    )
+    found = it.free_energies(anywhere.reshape(4, 10, 4, 3))  # wherever the torsion is in the structures
+    np.testing.assert_allclose(found["free_energy"], energies - energies.min(), atol=0.01)
+    np.testing.assert_allclose(found["standard_error"], 0.0, atol=0.01)
 
 
 def test_a_file_with_several_molecules_is_refused(tmp_path: Path) -> None:
@@ -187,31 +189,53 @@ def test_a_file_with_several_molecules_is_refused(tmp_path: Path) -> None:
         scan(tmp_path / "two.sdf", out=tmp_path / "run")
 
 
+def test_a_peptide_is_scanned_by_the_name_of_a_torsion(tmp_path: Path) -> None:
+    source = bundled("alanine_dipeptide")
+    result = scan(source, ["phi ALA2"], step=60, relaxed_only=True, solvent="vacuum", out=tmp_path / "run")
+    rows = list(csv.DictReader((tmp_path / "run" / "scan.csv").read_text().splitlines()))
+    assert [row["torsion"] for row in rows] == ["phi ALA2"] * 6
+    frames = result.load()
+    assert frames.n_frames == 6
+    phi = np.rad2deg(mdtraj.compute_phi(frames)[1][:, 0])
+    np.testing.assert_allclose(np.cos(np.deg2rad(phi - [float(row["degrees"]) for row in rows])), 1.0, atol=1e-3)
+    with pytest.raises(ValueError, match=r"can turn: .*phi ALA2, psi ALA2"):
+        scan(source, ["chi3 ALA2"], out=tmp_path / "other")
+
+
 ALANINE = str(bundled("alanine_dipeptide"))
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(scan_command, list(arguments))
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "expected FILE, or --smiles"),
+        ((), "Missing argument 'FILE', or --smiles"),
         (("none.sdf",), "none.sdf: no such file"),
-        ((ALANINE, "--name", "a"), "--name: not allowed with argument file"),
-        ((ALANINE,), "does not tell bond orders, as the file of a small molecule does; give --smiles too"),
+        ((ALANINE, "--name", "a"), "--name is for --smiles without a FILE"),
+        ((ALANINE, "--bond", "7-8"), "--bond 7-8 is no bond"),
         ((ALANINE, "--step", "50"), "expected a divisor of 60"),
         ((ALANINE, "--wall", "0s"), "not a wall time"),
         ((ALANINE, "--temperature", "-5"), "--temperature is -5 K"),
         ((ALANINE, "--resume", "--overwrite"), "exclude each other"),
+        ((ALANINE, "--solvent", "explicit"), "'explicit' is not one of 'implicit', 'vacuum'"),
     ],
 )
 def test_bad_usage_ends_in_a_sentence(
-    arguments: tuple[str, ...],
-    reason: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="2"):
-        main([*arguments, "--out", "run"])
-    assert reason in capsys.readouterr().err
+    result = command(*arguments, "--out", "run")
+    assert result.exit_code == 2 and reason in result.output, result.output
     assert not Path("run").exists()
+
+
+def test_a_scan_says_what_it_found(tmp_path: Path) -> None:
+    given = (ALANINE, "--bond", "psi ALA2", "--step", "60", "--relaxed-only", "--solvent", "vacuum", "--processes", "1")
+    result = command(*given, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "(psi ALA2): highest relaxed" in result.output and "free energy" not in result.output
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= {"scan.csv", "scan.xtc", "topology.pdb", "scan.png", "summary.json"}
