@@ -12,7 +12,7 @@ import numpy as np
 from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
 from latentmd.analysis.metric import Document, Metric
-from latentmd.analysis.reference import lag_frames
+from latentmd.analysis.reference import check_length, lag_frames
 from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.inputs import Paths, in_order_of, trajectory_files
@@ -181,7 +181,7 @@ def latents(
     files = trajectory_files(trajectories)
     runs, spacing = load_positions(files, str(top), settings.interval)
     stride, lag = _strides(sum(map(len, runs)), settings.frames, spacing, settings.lag or propagator.lag_range[0])
-    halves = _halves([run[::stride][: max(1, settings.frames // len(runs))] for run in runs], lag)
+    halves = _halves([run[::stride][: max(1, settings.frames // len(runs))] for run in runs], lag, stride * spacing)
     tick, sizes = stage(progress, "encoding"), [sum(map(len, half)) for half in halves]
     train, test = (
         encoded(propagator, spec, half, part_of(tick, begun, sum(sizes)))
@@ -250,16 +250,11 @@ def _strides(total: int, frames: int, spacing: float, lag: float) -> tuple[int, 
     return stride, in_frames // stride
 
 
-def _halves(runs: list[Floats], lag: int) -> tuple[list[Floats], list[Floats]]:
+def _halves(runs: list[Floats], lag: int, interval: float) -> tuple[list[Floats], list[Floats]]:
     parts = runs if len(runs) > 1 else [runs[0][: len(runs[0]) // 2], runs[0][len(runs[0]) // 2 :]]
     halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
     for half in halves:
-        longest = max(map(len, half))
-        if longest <= 2 * lag:
-            raise EvaluationError(
-                f"half of the data holds runs of {longest} frames; a lag of {lag} frames needs more than {2 * lag}. "
-                "Use longer trajectories or a shorter --lag"
-            )
+        check_length("half-data", half, lag, interval)
         if max(float(np.ptp(run, axis=0).max()) for run in half) < 1e-6:
             raise EvaluationError("half of the data holds one structure only; a latent needs frames that move")
     return halves

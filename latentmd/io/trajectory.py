@@ -86,18 +86,6 @@ class TrajectoryReader:
             raise TrajectoryError(f"{self.path} has {len(times)} frame; at least 2 are needed to know their spacing.")
         return float((times[-1] - times[0]) / (len(times) - 1))
 
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """Times of all frames in ps; reads the file through once."""
-        if self._times is None:
-            self._times = np.concatenate([part.times for part in self] or [np.empty(0)])
-        return self._times
-
-    @property
-    def n_frames(self) -> int:
-        """Number of frames; reads the file through once."""
-        return len(self.times)
-
     def __iter__(self) -> Iterator[FrameBlock]:
         """Blocks of checked frames from the first to the last."""
         done, last, spacing = 0, math.nan, math.nan
