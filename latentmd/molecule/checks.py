@@ -345,7 +345,7 @@ class Contacts:
 
     def _count(self, first: Ints, second: Ints) -> Ints:
         """Whether pairs (first < second) are atoms that no bonds hold near each other."""
-        return ~np.isin(first * len(self.kind) + second, self.near)
+        return np.asarray(~np.isin(first * len(self.kind) + second, self.near))
 
     def _least(self, first: Ints, second: Ints) -> Doubles:
         """Least distances of pairs, nm."""
