@@ -15,6 +15,7 @@ _TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations 
 _DISTANCE_WEIGHT, _DISTANCE = 0.3, 0.05  # of distances between residues, and the error in nm that counts as one
 #: Spreads in nm and radians above which bonds, angles and offsets count for more: those between molecules.
 _STIFF = 0.03, 0.1, 0.3
+_RIDGE = 0.01  # of a linear read-out that is solved, over the variance of an axis
 _FOLDED = 256  # frames of a batch whose distances are compared
 _LEFT = 512  # validation frames of which that is kept which the network leaves
 _LEVER = 5.0  # atoms that a bond or angle may carry and still be given all that is left of it
@@ -30,7 +31,8 @@ class TorsionDecoder(nn.Module):
     cancel leave the far end of a chain where it is, and with the few large errors that a normal distribution of the
     same spread would put into every frame. Distances between the `centres` of residues, where there are any, are
     learnt beside, since long chains are sensitive to torsions; what is left is then added only as far as it leaves the
-    chain where it is. A width of 0 is a linear read-out, which is how a latent is grounded in training.
+    chain where it is. A width of 0 is a linear read-out: so a latent is grounded in training, and, by
+    `solve`, several molecules are decoded, whose latents were told torsions and places that no network gives as well.
     """
 
     mean: Tensor
@@ -68,7 +70,7 @@ class TorsionDecoder(nn.Module):
         self.register_buffer("spread", torch.ones(self.n_drivers, 2))
         self.register_buffer("phase", torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest
-        self.network = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)
+        self.network: Any = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)
         self.noise_size = 1 + self.n_rotors
 
     def forward(self, w: Tensor, noise: Tensor) -> Tensor:
@@ -136,11 +138,29 @@ class TorsionDecoder(nn.Module):
     @torch.no_grad()
     def begin_at_the_mean(self, positions: Tensor) -> None:
         """Let a linear read-out begin at the mean of some frames, or its first gradients shift all latents alike."""
-        turns, _ = self.targets(positions)
-        linear: Any = self.network
-        linear.weight.zero_()
-        linear.bias.zero_()
-        linear.bias[: 2 * self.n_drivers] = torch.stack([turns.cos(), turns.sin()], dim=-1).mean(0).flatten()
+        self.network.weight.zero_()
+        self.network.bias.zero_()
+        self.network.bias[: 2 * self.n_drivers] = self._read_of(positions)[:, : 2 * self.n_drivers].mean(0)
+
+    @torch.no_grad()
+    def solve(self, w: Tensor, positions: Tensor, batch: int) -> None:
+        """Fit a linear read-out to axes [frames, axes] of frames [frames, atoms, 3] nm by ridge regression, so many
+        frames at a time.
+        """
+        size = w.shape[1] + 1
+        square, moment = (torch.zeros(size, n, dtype=torch.double) for n in (size, self.network.out_features))
+        for some, frames in zip(w.split(batch), positions.split(batch), strict=True):
+            x = nn.functional.pad(some.double(), (0, 1), value=1.0)
+            square, moment = square + x.T @ x, moment + x.T @ self._read_of(frames).double()
+        square.diagonal()[:-1] += _RIDGE * len(w)
+        found = torch.linalg.solve(square, moment)
+        self.network.weight.copy_(found[:-1].T)
+        self.network.bias.copy_(found[-1])
+
+    def _read_of(self, positions: Tensor) -> Tensor:
+        """What the network should give for frames, [batch, outputs]."""
+        turns, rest = self.targets(positions)
+        return torch.cat([torch.stack([turns.cos(), turns.sin()], dim=-1).flatten(1), rest], dim=1)
 
     def targets(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """What `predict` should give for frames [batch, atoms, 3] nm."""

@@ -152,11 +152,22 @@ def _directions(positions: Tensor, quads: Tensor) -> Tensor:
     return nn.functional.normalize(torch.stack([(n1 * n2).sum(-1), sine], dim=-1), dim=-1)
 
 
+def _places(positions: Tensor, quads: Tensor) -> Tensor:
+    """Logarithm of the distance of the first two atoms in nm, and cosine of the angle of the first three, as above."""
+    step, base = (
+        positions[:, quads[:, 0]] - positions[:, quads[:, 1]],
+        positions[:, quads[:, 2]] - positions[:, quads[:, 1]],
+    )
+    apart = torch.linalg.norm(step, dim=-1)
+    return torch.stack([torch.log(apart), (step * base).sum(-1) / (apart * torch.linalg.norm(base, dim=-1))], dim=-1)
+
+
 class GraphMoleculeEncoder(AtomEncoder):
     """A `GraphEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm.
 
     Beside what the messages say, each token is told cosine and sine of its own torsions by a linear map: sums over
     atoms lose which way a long side chain is turned, and a decoder cannot give back what the latent does not hold.
+    Of torsions that place a molecule beside another, which come last, it is told distance and angle as well.
     """
 
     x: Tensor
@@ -166,12 +177,14 @@ class GraphMoleculeEncoder(AtomEncoder):
     bonds: Tensor
     token: Tensor
 
-    def __init__(self, encoder: GraphEncoder, data: MoleculeData, quads: Tensor) -> None:
-        """Bind an encoder to a molecule with torsions of atoms [torsions, 4]."""
+    def __init__(self, encoder: GraphEncoder, data: MoleculeData, quads: Tensor, placing: int = 0) -> None:
+        """Bind an encoder to a molecule with torsions of atoms [torsions, 4], the last `placing` between molecules."""
         super().__init__()
         self.encoder, self.n_tokens, self.width = encoder, int(data.tokens), encoder.width
-        rows = [(data.token[quads[:, 2]] == t).nonzero()[:, 0] for t in range(self.n_tokens)]
-        own = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=len(quads))
+        self.first_placing = len(quads) - placing
+        of = data.token[torch.cat([quads, quads[self.first_placing :]])[:, 2]]
+        rows = [(of == t).nonzero()[:, 0] for t in range(self.n_tokens)]
+        own = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=len(of))
         self.torsions = nn.Parameter(torch.randn(self.n_tokens, 2 * own.shape[1], encoder.dim) / own.shape[1] ** 0.5)
         self.register_buffer("quads", quads)
         self.register_buffer("own", own)
@@ -197,6 +210,7 @@ class GraphMoleculeEncoder(AtomEncoder):
         frame = torch.arange(obs.shape[0], device=obs.device).unsqueeze(1)
         token = (self.token.unsqueeze(0) + self.n_tokens * frame).flatten()
         out: Tensor = self.encoder.pool(self.atoms(obs).flatten(0, 1), token)
-        turned = nn.functional.pad(_directions(obs, self.quads), (0, 0, 0, 1))[:, self.own]
+        placed = _places(obs, self.quads[self.first_placing :])
+        turned = nn.functional.pad(torch.cat([_directions(obs, self.quads), placed], 1), (0, 0, 0, 1))[:, self.own]
         told = torch.einsum("btk,tkd->btd", turned.flatten(2), self.torsions)
         return out.reshape(obs.shape[0], self.n_tokens, -1) + told

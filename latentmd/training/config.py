@@ -106,11 +106,11 @@ class LatentConfig(ConfigSection):
 
 
 class DecoderConfig(Steps):
-    """Stage 2: axes to internal coordinates."""
+    """Stage 2: axes to internal coordinates, by a network or, with a width of 0, a linear read-out without steps."""
 
     steps: int = Field(4000, ge=1)
     batch: int = Field(1024, ge=8)
-    width: int = Field(256, ge=8)
+    width: int = Field(256, ge=0)
 
 
 class FlowConfig(Steps):

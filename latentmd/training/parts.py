@@ -202,9 +202,10 @@ def _graph(seen: Observed, s: Settings) -> nn.Module:
     from latentmd.encoders.graph import GraphEncoder, GraphMoleculeEncoder, molecule_data  # a second of imports
 
     network = EGNNEncoder(FEATURE_SIZES, s.token_dim, s.width, s.depth, s.vectors)
-    quads = rotatable_torsions(*topology_arrays(seen.topology)).tolist() + placing_torsions(chemistry(seen.topology))
+    placing, data = placing_torsions(chemistry(seen.topology)), molecule_data(seen.topology)
+    quads = rotatable_torsions(*topology_arrays(seen.topology)).tolist() + placing
     told = torch.tensor(quads, dtype=torch.long).reshape(-1, 4)
-    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), molecule_data(seen.topology), told)
+    return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), data, told, len(placing))
 
 
 def _particles(seen: Observed, s: Settings) -> nn.Module:

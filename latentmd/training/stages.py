@@ -49,6 +49,7 @@ LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")
 _TIMED = 256  # frames that the forecast looks at
 _BEGIN = 512  # frames that an untrained encoder looks at
 _LATENTS = "latents.npz"  # of every frame, in the folder of a training
+_SOLVED = 4096  # frames of a linear decoder that are looked at together
 _CHAIN = 5  # residues of one molecule above which distances between them are decoded
 _OF_NO_BOND = 0.03, 0.35  # nm and rad, deviations that lengths and angles between molecules alone have
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
@@ -104,7 +105,8 @@ class SurrogateTraining:
         axes = torch.randn(min(_TIMED, total), encoder.n_tokens * self.config.encoder.token_dim)
         k = min(self.config.latent.slow_axes[1], axes.shape[1] - 1)
         slow = [np.zeros((len(x), k), np.float32) for x in data.train]
-        made = [embedding, self.decoding(axes, _TIMED), self.fast(axes, k), self.predictor(slow)]
+        made = [embedding, self.fast(axes, k), self.predictor(slow)]
+        made[1:1] = [self.decoding(axes, _TIMED)] if self.config.decoder.width else []
         found = {stage.name: stage.forecast(there) for stage in made if not self.run.finished(stage.name)}
         if not (self.run.resume and (self.run.folder / _LATENTS).exists()):
             start = time.monotonic()
@@ -211,8 +213,11 @@ class SurrogateTraining:
         return self._stage("decoder", decoder, losses, c, average=0.99)
 
     def _train_decoder(self, w: Tensor, held_axes: list[NDArray[np.float32]]) -> TorsionDecoder:
-        """Stage 2a; what it leaves is kept of held-out frames, or of training frames where none are held out."""
-        trained: Any = self.run.stage(self.decoding(w))
+        """Stage 2a, of a linear read-out without steps; what it leaves is kept of held-out frames, if there are any."""
+        stage, linear = self.decoding(w), self.config.decoder.width == 0
+        trained: Any = stage.module if linear else self.run.stage(stage)
+        if linear:
+            trained.solve(w, torch.from_numpy(np.concatenate(self.data.train)), few(_SOLVED, trained.n_atoms))
         held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w
         positions = torch.from_numpy(np.concatenate(self.data.validation or self.data.train))
         rows = slice(None, None, max(1, len(held) // few(50_000, positions.shape[1])))

@@ -204,6 +204,26 @@ def test_training_reaches_the_targets(alanine_topology: Any, frames: Tensor) -> 
     assert wrap(predicted - turns).abs().mean() < math.radians(2)
 
 
+def test_a_linear_readout_is_solved_in_one_step(alanine_topology: Any, frames: Tensor) -> None:
+    """The same axes, mixed: the torsions come back, whatever the batch, and noise is no worse than its mean."""
+    torch.manual_seed(3)
+    solved = [TorsionDecoder(InternalCoordinates.from_topology(alanine_topology), 17, 0) for _ in range(2)]
+    for linear in solved:
+        linear.fit_statistics(frames)
+    turns, rest = solved[0].targets(frames)
+    axes = (
+        torch.cat([turns.cos(), turns.sin(), torch.randn(len(frames), 3)], dim=1)
+        @ torch.linalg.qr(torch.randn(17, 17)).Q
+    )
+    axes = (axes - axes.mean(0)) / axes.std(0)
+    for linear, batch in zip(solved, (50, 10_000), strict=True):
+        linear.solve(axes, frames, batch)
+    found, others = (linear.predict(axes) for linear in solved)
+    torch.testing.assert_close(found, others, rtol=1e-3, atol=1e-4)
+    assert wrap(found[0] - turns).abs().mean() < math.radians(2)
+    assert (found[1] - rest).square().mean() < 1.02
+
+
 def test_what_spreads_further_than_bonds_do_counts_by_its_square(decoder: TorsionDecoder, frames: Tensor) -> None:
     """A length between two molecules ten times as wide as 0.03 nm counts a hundredfold, a bond once."""
     made = copy.deepcopy(decoder)

@@ -68,6 +68,25 @@ def test_tokens_hold_their_own_torsions(frames: Tensor, alanine_topology: Any) -
     torch.testing.assert_close(told[:, 1], known @ weights, rtol=1e-3, atol=1e-4)
 
 
+def test_tokens_are_told_where_molecules_lie(frames: Tensor, alanine_topology: Any) -> None:
+    """Two encoders that differ in the distance and angle of the last torsion alone differ by a linear map of these."""
+    data = molecule_data(alanine_topology, frames[0])
+    quads = torch.tensor([(1, 4, 6, 8), (18, 8, 6, 4)])
+    encoder = GraphMoleculeEncoder(GraphEncoder(network(), 0.5), data, quads, placing=1)
+    check_invariance(encoder.eval(), frames)
+    with torch.no_grad():
+        full = encoder(frames)
+        told = full - encoder.encoder.pool(*_pooled(encoder, frames)).reshape(full.shape)
+        angle = torch.from_numpy(torsions(frames.numpy(), quads.numpy())).float()
+        step, base = frames[:, 18] - frames[:, 8], frames[:, 6] - frames[:, 8]
+        apart, length = step.norm(dim=1), base.norm(dim=1)
+        place = torch.stack([apart.log(), (step * base).sum(1) / (apart * length)], 1)
+        both = torch.cat([torch.stack([angle.cos(), angle.sin()], -1).flatten(1), place], 1)
+        expected = both @ encoder.torsions[1]
+    assert data.token[quads[:, 2]].tolist() == [1, 1]
+    torch.testing.assert_close(told[:, 1], expected, rtol=1e-3, atol=1e-4)
+
+
 def _pooled(encoder: GraphMoleculeEncoder, frames: Tensor) -> tuple[Tensor, Tensor]:
     frame = torch.arange(len(frames)).unsqueeze(1)
     return encoder.atoms(frames).flatten(0, 1), (encoder.token.unsqueeze(0) + encoder.n_tokens * frame).flatten()

@@ -58,10 +58,10 @@ def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int
     assert (large.fast.steps, large.predictor.steps) == (flow, steps)
 
 
-def test_an_encoder_sees_both_of_two_molecules() -> None:
+def test_an_encoder_sees_both_of_two_molecules_and_a_linear_decoder_places_them() -> None:
     one = source("alanine_dipeptide", 1.0, 500)
-    encoder = suited(TrainingConfig(), replace(one, topology=one.topology.join(one.topology))).encoder
-    assert (encoder.kind, encoder.cutoff) == ("graph", 1.2)
+    both = suited(TrainingConfig(), replace(one, topology=one.topology.join(one.topology)))
+    assert (both.encoder.kind, both.encoder.cutoff, both.decoder.width) == ("graph", 1.2, 0)
 
 
 def test_settings_out_of_range_are_refused_by_name() -> None:
