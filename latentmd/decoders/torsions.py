@@ -1,7 +1,6 @@
 """Full-atom decoder: latent axes → internal coordinates → positions with all hydrogens."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,11 +11,9 @@ from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.molecule.geometry import wrap
 
 _TORSION_WEIGHT = 10.0  # of torsions over bonds and angles, whose fluctuations are mostly noise
-_DISTANCE_WEIGHT, _DISTANCE = 0.3, 0.05  # of distances between residues, and the error in nm that counts as one
 #: Spreads in nm and radians above which bonds, angles and offsets count for more: those between molecules.
 _STIFF = 0.03, 0.1, 0.3
-_RIDGE = 0.01  # of a linear read-out that is solved, over the variance of an axis
-_FOLDED = 256  # frames of a batch whose distances are compared
+_RIDGE = 0.01  # of a linear read-out, over the variance of an axis
 _LEFT = 512  # validation frames of which that is kept which the network leaves
 _LEVER = 5.0  # atoms that a bond or angle may carry and still be given all that is left of it
 _LEAST_SPREAD = 0.15  # of a cosine or sine: stiffer torsions (amides) count as if they moved by 9 degrees
@@ -29,16 +26,17 @@ class TorsionDecoder(nn.Module):
     and the labels are turned by a random third. What the network leaves is added as it was in a validation frame drawn
     at random: all coordinates together, since those of a ring must close it and errors of neighbouring torsions that
     cancel leave the far end of a chain where it is, and with the few large errors that a normal distribution of the
-    same spread would put into every frame. Distances between the `centres` of residues, where there are any, are
-    learnt beside, since long chains are sensitive to torsions; what is left is then added only as far as it leaves the
-    chain where it is. A width of 0 is a linear read-out: so a latent is grounded in training, and, by
-    `solve`, several molecules are decoded, whose latents were told torsions and places that no network gives as well.
+    same spread would put into every frame.
+
+    A width of 0 is a linear read-out: the way a latent is grounded in training, and, by `solve`, the decoder of latents
+    that were told their torsions, which it gives back as no network does. Left-overs of a random frame at every joint
+    make a long chain swell, as the steps of a random walk do: of a linear read-out torsions have none, and bonds,
+    angles and offsets the less, the more atoms they carry.
     """
 
     mean: Tensor
     scale: Tensor
     left: Tensor
-    pairs: Tensor
     spread: Tensor
     phase: Tensor
     rotor: Tensor
@@ -46,9 +44,7 @@ class TorsionDecoder(nn.Module):
     others: Tensor
     hydrogens: Tensor
 
-    def __init__(
-        self, coordinates: InternalCoordinates, axes: int, width: int = 256, centres: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, coordinates: InternalCoordinates, axes: int, width: int = 256) -> None:
         super().__init__()
         self.coordinates = coordinates
         n = coordinates.n_atoms
@@ -66,10 +62,10 @@ class TorsionDecoder(nn.Module):
         self.register_buffer("mean", torch.zeros(n_rest))
         self.register_buffer("scale", torch.ones(n_rest))
         self.register_buffer("left", torch.zeros(1, self.n_drivers + n_rest, dtype=torch.half))
-        self.register_buffer("pairs", torch.combinations(torch.tensor(centres, dtype=torch.long), 2).T)
         self.register_buffer("spread", torch.ones(self.n_drivers, 2))
         self.register_buffer("phase", torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest
+        self.linear = width == 0
         self.network: Any = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)
         self.noise_size = 1 + self.n_rotors
 
@@ -139,13 +135,12 @@ class TorsionDecoder(nn.Module):
     def begin_at_the_mean(self, positions: Tensor) -> None:
         """Let a linear read-out begin at the mean of some frames, or its first gradients shift all latents alike."""
         self.network.weight.zero_()
-        self.network.bias.zero_()
-        self.network.bias[: 2 * self.n_drivers] = self._read_of(positions)[:, : 2 * self.n_drivers].mean(0)
+        self.network.bias.copy_(self._read_of(positions).mean(0))
 
     @torch.no_grad()
     def solve(self, w: Tensor, positions: Tensor, batch: int) -> None:
-        """Fit a linear read-out to axes [frames, axes] of frames [frames, atoms, 3] nm by ridge regression, so many
-        frames at a time.
+        """Fit a linear read-out of axes [frames, axes] to frames [frames, atoms, 3] nm, a batch at a time, by ridge
+        regression.
         """
         size = w.shape[1] + 1
         square, moment = (torch.zeros(size, n, dtype=torch.double) for n in (size, self.network.out_features))
@@ -180,32 +175,16 @@ class TorsionDecoder(nn.Module):
         error = (directions - true_directions) / self.spread
         stiff = torch.tensor(_STIFF).repeat_interleave(torch.tensor([self.n_bonds, self.n_angles, len(self.others)]))
         weight = (self.scale / stiff.to(self.scale)).square().clamp_min(1.0)
-        loss = _TORSION_WEIGHT * error.square().mean() + (weight * (rest - true_rest).square()).mean()
-        if self.pairs.shape[1] == 0:
-            return loss
-        few = slice(0, _FOLDED)
-        folded = self.assemble(torch.atan2(directions[few, :, 1], directions[few, :, 0]), rest[few])
-        apart = self.distances(folded) - self.distances(positions[few])
-        # The logarithm: torsions come first, as large errors of distances say little on which torsion is to blame.
-        weighted: Tensor = loss + _DISTANCE_WEIGHT * torch.log1p((apart / _DISTANCE).square()).mean()
-        return weighted
-
-    def distances(self, positions: Tensor) -> Tensor:
-        """Distances between residues' centres [batch, pairs] in nm."""
-        apart: Tensor = torch.linalg.norm(positions[:, self.pairs[0]] - positions[:, self.pairs[1]], dim=-1)
-        return apart
+        loss: Tensor = _TORSION_WEIGHT * error.square().mean() + (weight * (rest - true_rest).square()).mean()
+        return loss
 
     @torch.no_grad()
     def fit_residual(self, w: Tensor, positions: Tensor) -> None:
-        """Keep what the network leaves of validation frames, about `_LEFT` of them.
-
-        Left-overs of a random frame at every joint of a long chain make it swell, as the steps of a random walk do:
-        with `centres`, torsions have none, and bonds, angles and offsets the less, the more atoms they carry.
-        """
+        """Keep what the network leaves of validation frames, about `_LEFT` of them."""
         turns, rest = self.predict(w)
         true_turns, true_rest = self.targets(positions)
         left = torch.cat([wrap(true_turns - turns), true_rest - rest], dim=1)
-        if self.pairs.shape[1] > 0:
+        if self.linear:
             carried = torch.ones(self.n_atoms)
             for k in range(self.n_atoms - 1, 0, -1):
                 carried[self.coordinates.bond_parent[k - 1]] += carried[k]

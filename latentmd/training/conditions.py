@@ -121,11 +121,11 @@ _EPOCHS = {"decoder": (200, 300), "fast": (400, 800), "predictor": (400, 800)}
 _LARGE_EPOCHS = {"predictor": (800, 800)}  # whose slow axes are many: chignolin's torsions gain a quarter
 _HELD_OUT = 10  # runs of which one is held out
 _ALL_PAIRS = 60  # atoms up to which messages between all pairs cost less than neighbour lists
-#: Of several molecules: a cutoff in nm that sees them parted, and a linear decoder, which keeps their distance.
-_SEVERAL: dict[str, dict[str, Any]] = {"encoder": {"cutoff": 1.2}, "decoder": {"width": 0}}
+_FAR = 1.2  # nm, cutoff of several molecules, which sees them parted
 _LARGE: dict[str, dict[str, Any]] = {
     "encoder": {"kind": "graph", "cutoff": 0.5, "width": 32, "depth": 2, "vectors": 4, "token_dim": 24},
     "jepa": {"steps": 600},
+    "decoder": {"width": 0},
     "predictor": {"width": 256},
     "latent": {"slow_axes": (4, 24)},
 }
@@ -150,8 +150,8 @@ def suited(config: TrainingConfig, source: Source) -> TrainingConfig:
     several = len(molecules_of(source.topology)) > 1
     large = several or source.topology.n_atoms > _ALL_PAIRS
     if large:
-        for name, values in [*_LARGE.items(), *(_SEVERAL.items() if several else [])]:
-            found[name] = found.get(name, {}) | values
+        found = {name: found.get(name, {}) | _LARGE.get(name, {}) for name in {*found, *_LARGE}}
+        found["encoder"] |= {"cutoff": _FAR} if several else {}
     frames = sum(len(run) for run in source.runs) * source.interval / stride
     for name, (epochs, fewest) in (_EPOCHS | (_LARGE_EPOCHS if large else {})).items():
         part = getattr(config, name)

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentmd.analysis.features import molecules_of, residue_centres
 from latentmd.core.basis import LatentBasis
 from latentmd.core.jepa import JEPA, Guide
 from latentmd.core.steps import ConditionalFlow, ResidualPredictor
@@ -50,7 +49,6 @@ _TIMED = 256  # frames that the forecast looks at
 _BEGIN = 512  # frames that an untrained encoder looks at
 _LATENTS = "latents.npz"  # of every frame, in the folder of a training
 _SOLVED = 4096  # frames of a linear decoder that are looked at together
-_CHAIN = 5  # residues of one molecule above which distances between them are decoded
 _OF_NO_BOND = 0.03, 0.35  # nm and rad, deviations that lengths and angles between molecules alone have
 _PRIOR_FRAMES = 2000  # of the energy head's linear part: 66 forces each for 22 atoms, more than enough
 
@@ -192,17 +190,11 @@ class SurrogateTraining:
         ]
         return found if found[0].shape[1] else []
 
-    def centres(self) -> list[int]:
-        """An atom of each residue of a chain, or of several molecules; none of small ones."""
-        topology = self.data.topology
-        far = topology.n_residues > _CHAIN or len(molecules_of(topology)) > 1
-        return residue_centres(topology) if far else []
-
     def decoding(self, axes: Tensor, frames: int = STATISTICS_FRAMES) -> Stage:
         """Stage 2a: frozen axes [frames, axes] → internal coordinates, whose statistics are of so many frames."""
         c, positions = self.config.decoder, torch.from_numpy(np.concatenate(self.data.train))
         coordinates = InternalCoordinates.from_topology(self.data.topology)
-        decoder = TorsionDecoder(coordinates, axes.shape[1], c.width, self.centres())
+        decoder = TorsionDecoder(coordinates, axes.shape[1], c.width)
         decoder.fit_statistics(some_frames(self.data.train, frames))
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:
@@ -214,9 +206,9 @@ class SurrogateTraining:
 
     def _train_decoder(self, w: Tensor, held_axes: list[NDArray[np.float32]]) -> TorsionDecoder:
         """Stage 2a, of a linear read-out without steps; what it leaves is kept of held-out frames, if there are any."""
-        stage, linear = self.decoding(w), self.config.decoder.width == 0
-        trained: Any = stage.module if linear else self.run.stage(stage)
-        if linear:
+        stage = self.decoding(w)
+        trained: Any = self.run.stage(stage) if self.config.decoder.width else stage.module
+        if trained.linear:
             trained.solve(w, torch.from_numpy(np.concatenate(self.data.train)), few(_SOLVED, trained.n_atoms))
         held = torch.from_numpy(np.concatenate(held_axes)) if held_axes else w
         positions = torch.from_numpy(np.concatenate(self.data.validation or self.data.train))

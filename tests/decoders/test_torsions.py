@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+import networkx
 import numpy as np
 import pytest
 import torch
@@ -136,8 +137,8 @@ def test_statistics_scale_deviations_to_unit_variance(decoder: TorsionDecoder, f
 
 
 def test_residual_noise_has_the_measured_spread(alanine_topology: Any, frames: Tensor) -> None:
-    """A linear decoder with zero weights predicts the mean: what it leaves is the spread of the data."""
-    blank = TorsionDecoder(InternalCoordinates.from_topology(alanine_topology), 6, 0)
+    """A decoder with zero weights predicts the mean: what it leaves is the spread of the data."""
+    blank = TorsionDecoder(InternalCoordinates.from_topology(alanine_topology), 6, 16)
     blank.fit_statistics(frames)
     with torch.no_grad():
         for parameter in blank.parameters():
@@ -158,20 +159,22 @@ def test_residual_noise_has_the_measured_spread(alanine_topology: Any, frames: T
     torch.testing.assert_close(apart[0].std(), apart[1].std(), rtol=0.15, atol=0)
 
 
-def test_distances_between_residues_are_learnt_where_centres_are_given(alanine_topology: Any, frames: Tensor) -> None:
-    """Of an otherwise equal decoder, the one that is told of distances loses more where a torsion moves the ends."""
-    coordinates = InternalCoordinates.from_topology(alanine_topology)
-    torch.manual_seed(0)
-    plain = TorsionDecoder(coordinates, 6, 16)
-    ends = TorsionDecoder(coordinates, 6, 16, centres=[1, 8, 18])
-    ends.load_state_dict({**plain.state_dict(), "pairs": ends.pairs})
-    plain.fit_statistics(frames)
-    ends.fit_statistics(frames)
-    axes = torch.randn(len(frames), 6)
-    folded = ends.assemble(*ends.predict(axes[:256]))
-    apart = ends.distances(folded) - ends.distances(frames[:256])
-    expected = 0.3 * torch.log1p((apart / 0.05).square()).mean()
-    torch.testing.assert_close(ends.loss(axes, frames) - plain.loss(axes, frames), expected, rtol=1e-3, atol=1e-4)
+def test_long_levers_carry_little_of_what_a_linear_readout_leaves(alanine_topology: Any, frames: Tensor) -> None:
+    """None of torsions, all of bonds that end a branch, and a part of bonds with more than five atoms behind them."""
+    linear = TorsionDecoder(InternalCoordinates.from_topology(alanine_topology), 6, 0)
+    linear.fit_statistics(frames)
+    with torch.no_grad():
+        for parameter in linear.parameters():
+            parameter.zero_()
+    linear.fit_residual(torch.zeros(len(frames), 6), frames)
+    assert linear.left[:, : linear.n_plain].abs().max() == 0
+    every = linear.targets(frames)[1][:: -(-len(frames) // 512)]
+    share = (linear.left[:, linear.n_drivers :].float() / every).nanmedian(0).values[: linear.n_bonds]
+    parents = linear.coordinates.bond_parent.tolist()
+    behind = networkx.DiGraph([(parents[k - 1], k) for k in range(1, 22)])
+    carried = torch.tensor([1.0 + len(networkx.descendants(behind, k)) for k in range(1, 22)])
+    assert carried.max() > 5
+    torch.testing.assert_close(share, (5 / carried).clamp_max(1.0), rtol=2e-2, atol=0)
 
 
 def test_zero_noise_gives_the_mean_structure_and_thirds_follow_the_noise(decoder: TorsionDecoder) -> None:

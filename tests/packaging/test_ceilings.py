@@ -17,7 +17,7 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_919,
+    "lines of source": 39_890,
     "files": 273,
     "files with one importer": 34,
     "Any": 335,

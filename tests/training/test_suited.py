@@ -55,7 +55,7 @@ def test_few_frames_are_not_learnt_by_heart(frames: int, decoder: int, flow: int
     stated = suited(parse_config({"decoder": {"steps": 9}}), source("alanine_dipeptide", 1.0, frames))
     assert stated.decoder.steps == 9
     large = suited(TrainingConfig(), source("chignolin", 1.0, frames))  # whose steps move many axes: 800 epochs
-    assert (large.fast.steps, large.predictor.steps) == (flow, steps)
+    assert (large.fast.steps, large.predictor.steps, large.decoder.width) == (flow, steps, 0)
 
 
 def test_an_encoder_sees_both_of_two_molecules_and_a_linear_decoder_places_them() -> None:
