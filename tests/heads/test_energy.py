@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentmd.evaluation.frames import engine_forces
 from latentmd.heads.energy import EnergyHead, LatentEnergyHead
 from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.io.trajectory import load_topology
@@ -18,7 +19,6 @@ from latentmd.systems.builder import Protocol, build
 from latentmd.systems.dynamics import MdSettings, run_md
 from latentmd.testing import random_rotation
 from latentmd.training.config import EncoderConfig, TrainingConfig
-from latentmd.training.labels import engine_labels
 from latentmd.training.stages import new_encoder
 
 
@@ -97,8 +97,9 @@ def test_prior_learns_the_engine(alanine_topology: Any, alanine_runs: list[Any])
     molecule = build(pdb, Protocol(solvent="vacuum"))
     settings = MdSettings(500, 0.2, seed=3, platform="Reference")
     train = np.concatenate([block.positions for block in run_md(hot, settings)])
-    fitted.fit(torch.from_numpy(train), *(torch.from_numpy(part) for part in engine_labels(molecule, train)))
-    energies, forces = (torch.from_numpy(part) for part in engine_labels(molecule, held.float().numpy()))
+    context = molecule.context(molecule.langevin(0))
+    fitted.fit(torch.from_numpy(train), *(torch.from_numpy(part) for part in engine_forces(context, train)))
+    energies, forces = (torch.from_numpy(part) for part in engine_forces(context, held.float().numpy()))
     assert float((-gradient(fitted, held) - forces).norm() / forces.norm()) < 0.05
     assert float((fitted(held) - energies).var() / energies.var()) < 0.05
 

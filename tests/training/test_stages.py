@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from latentmd.decoders.torsions import TorsionDecoder
-from latentmd.molecule.features import molecule_graph
 from latentmd.training.config import TrainingConfig, parse_config
 from latentmd.training.data import Data
 from latentmd.training.embedding import collapse_diagnostics, encode_all, refuse_collapse
@@ -25,7 +24,7 @@ def run(stage: Stage, folder: Path, **options: Any) -> torch.nn.Module:
 
 def training(topology: Any, runs: list[Any], config: TrainingConfig, folder: Path) -> SurrogateTraining:
     torch.manual_seed(0)
-    data = Data(runs, [], {}, topology, graph=molecule_graph(topology), pdb="")
+    data = Data(runs, [], {}, topology, pdb="")
     return SurrogateTraining(data, config, TrainingRun.of(folder, lambda *_: None, device="cpu", resume=True))
 
 
