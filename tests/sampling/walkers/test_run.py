@@ -37,7 +37,7 @@ class StillJob(WalkerJob):
             raise OSError("the disk is full")
         if self.ends == "by hand":
             raise KeyboardInterrupt
-        emit("speed", engine="replica engine", value=10.0)
+        emit("speed", engine="OpenMM", value=10.0)
         emit("phases", seconds={"md": 0.1})
 
 
