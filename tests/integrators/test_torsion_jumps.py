@@ -269,7 +269,7 @@ def test_jumps_leave_the_structure_of_water_as_it_is(explicit_water: app.Simulat
     pairs, found = topology.select_pairs(oxygens, oxygens), []
     for jumping in (False, True):
         frames, boxes, kinetic = [], [], []
-        for _ in range(40):
+        for _ in range(80):
             if jumping:
                 move.jump(simulation)
             simulation.step(20)
