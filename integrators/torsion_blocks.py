@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
+from openmm import app
 from scipy.ndimage import gaussian_filter
 
 from latentmd.arrays import Bools, Doubles, Ints
 from latentmd.integrators.openmm_selection import sub_topology
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import acyclic_torsions, amide_torsions, rotatable_torsions
-
-if TYPE_CHECKING:
-    from openmm import app
 
 Least = int | tuple[int, ...]  # cells left out along each torsion, or all
 _FLOOR = 0.002  # share of a uniform density, so that no place that the samples missed is cut off

@@ -29,20 +29,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import openmm
-from openmm import unit
+from openmm import app, unit
 
 from latentmd.arrays import Doubles
 from latentmd.integrators.leapfrog import beta_of, kick_of, share_kick, turn_round
 from latentmd.integrators.openmm_integrator import as_integer, as_number
 from latentmd.integrators.torsion_blocks import TorsionBlock
 from latentmd.molecule.checks import torsions
-
-if TYPE_CHECKING:
-    from openmm import app
 
 #: Stiffness k of the restraints, kJ/mol/rad²: 5 degrees of spread at 300 K.
 STIFFNESS = 300.0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import openmm
 from openmm import app, unit
+from openmm.app.internal.customgbforces import GBSAOBC2Force
 
 from latentmd.arrays import Doubles
 from latentmd.systems.names import PHOSPHATES, WATER
@@ -70,8 +71,6 @@ def _signature(force: openmm.CustomGBForce) -> list[object]:
 
 
 def _obc2_signature(area: str | None) -> list[object]:
-    from openmm.app.internal.customgbforces import GBSAOBC2Force
-
     force = GBSAOBC2Force(SA=area)
     force.addParticle([0.0, 0.15, 0.8])
     force.finalize()

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import mdtraj
 import numpy as np
+from mdtraj.geometry import dihedral
 
 from latentmd.analysis.statistics import evenly
 from latentmd.arrays import Floats, Ints
 from latentmd.io.progress import Tick, silent
+from latentmd.io.solute import Solute, solute_reader
 from latentmd.molecule import checks as structure
 from latentmd.molecule.bonds import components, within_two_bonds
 
 if TYPE_CHECKING:
-    import mdtraj
-
     from latentmd.io.solute import Solute
 
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
@@ -128,8 +129,6 @@ def _between(topology: mdtraj.Topology) -> Ints:
 
 def torsion_spec(topology: mdtraj.Topology) -> FeatureSpec | None:
     """Torsions of peptides and nucleotides (backbone, side chain or base); None of a molecule without these names."""
-    from mdtraj.geometry import dihedral
-
     names: list[str] = []
     quads: list[Ints] = []
     residues = residue_labels(topology)
@@ -164,8 +163,6 @@ def _distances(topology: mdtraj.Topology) -> FeatureSpec:
 
 def superposed(frames: Floats, first: Floats) -> tuple[Floats, Floats]:
     """Frames (frames, atoms, 3) on a structure (atoms, 3), and their RMSD (frames,) in nm."""
-    import mdtraj
-
     trajectory, target = (mdtraj.Trajectory(np.array(x, dtype=np.float32), None) for x in (frames, first[None]))
     trajectory.superpose(target)
     off = np.square(trajectory.xyz - target.xyz).sum(axis=2).mean(axis=1)
@@ -216,8 +213,6 @@ class FeatureSet:
 
 def load_topology(path: Path) -> tuple[mdtraj.Topology, Floats]:
     """Topology and coordinates (1, atoms, 3) in nm of a structure file that mdtraj reads."""
-    import mdtraj
-
     if not path.is_file() or path.stat().st_size == 0:
         found = "is empty" if path.is_file() else "does not exist"
         raise EvaluationError(f"{path} {found}; expected a PDB file with the atoms of the trajectories")
@@ -235,10 +230,7 @@ def read_set(
     """Read trajectories of the whole `system` or its solute in one pass, with structure checks where there is a
     template; the interval in ps is for files without times; TrajectoryError or EvaluationError for what is wrong.
     """
-    from latentmd.io.solute import Solute as Part
-    from latentmd.io.solute import solute_reader
-
-    whole, solute = system or (topology, Part(np.arange(topology.n_atoms), topology))
+    whole, solute = system or (topology, Solute(np.arange(topology.n_atoms), topology))
     runs, kept, totals, spacings = [], [], StructureTotals(), []
     per_run, block = max(1, KEPT_FRAMES // len(paths)), max(1, CHUNK_COORDINATES // (3 * whole.n_atoms))
     done, total, timeless = 0, None, False

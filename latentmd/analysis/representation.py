@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -125,8 +126,6 @@ def vampnet_outputs(
     tick: Tick = silent,
 ) -> list[Floats]:  # fmt: skip
     """Outputs on test runs (frames, features) of a VAMPnet (deeptime; two layers of 64) trained for some seconds."""
-    import time
-
     import torch
     from deeptime.decomposition.deep import VAMPNet
     from torch import nn

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import mdtraj
 import numpy as np
 
 from latentmd.analysis.features import EvaluationError, FeatureSet, FeatureSpec
@@ -18,9 +18,6 @@ from latentmd.evaluation.compare import compare
 from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, check_baselines
 from latentmd.evaluation.residue_table import BINS, ResidueTable
 from latentmd.io.progress import Tick, silent
-
-if TYPE_CHECKING:
-    import mdtraj
 
 TABLE = "residue-table"
 _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 200, 1e-3, 128, 3, 4

@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import openmm
 
 from latentmd.analysis.metric import Document
 from latentmd.arrays import Doubles
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row, per_core, replica_row, run_steps
 from latentmd.io.folder import results_folder
+from latentmd.molecule.chemistry import Topology
 from latentmd.report.page import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from latentmd.model.propagator import Propagator
-    from latentmd.molecule.chemistry import Topology
     from latentmd.systems.builder import Molecule
 
 SIZES = (1, 10, 100, 1000)  # alanine residues between caps: 22 to 10,012 atoms
@@ -123,8 +126,6 @@ def _solute(molecule: Molecule) -> tuple[Topology, Doubles]:
 
 def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], None]) -> list[Row]:
     """Plain MD on every platform of this machine that can run the molecule."""
-    import openmm
-
     from latentmd.systems.molecule import platforms
 
     rows = []
@@ -223,8 +224,6 @@ class _Surrogate:
 
 def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) -> list[Document]:
     """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length."""
-    import tempfile
-
     from latentmd.systems.builder import build
     from latentmd.systems.molecule import platforms
     from latentmd.systems.peptide import backbone, pdb_block
@@ -263,10 +262,6 @@ def _encoder_rate(molecule: Molecule, seconds: float) -> float:
 
 def _machine(pdb: str | Path, model: str | Path | None) -> Document:
     """What was timed, where and with which versions."""
-    from importlib.metadata import version
-
-    import openmm
-
     document: Document = {
         "format": "latentmd-benchmark-1", "latentmd": version("latentmd"), "openmm": openmm.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"), "molecule": str(pdb),

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import mdtraj
 import numpy as np
 
 from latentmd.analysis import features, thermodynamics
@@ -31,9 +32,6 @@ from latentmd.molecule.checks import StructureTemplate, structure_template
 from latentmd.report import figures, markup
 from latentmd.report import page as report
 from latentmd.report.viewer import View
-
-if TYPE_CHECKING:
-    import mdtraj
 
 _RESIDUES = 12  # whose (phi, psi) planes are drawn
 
@@ -163,7 +161,6 @@ def _common_spacing(md: FeatureSet, own: FeatureSet, resample: bool, notes: list
 
 def document(result: Evaluation, model: ReferenceModel, settings: EvaluationSettings, top: str | Path) -> Document:
     """Everything about an evaluation, as evaluation.json holds it; `top` is a file, or the name of the model."""
-    from importlib.metadata import version
 
     def described(data: FeatureSet) -> Document:
         return {

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import mdtraj
 import numpy as np
+import openmm
 
 from latentmd.analysis import statistics, thermodynamics
 from latentmd.analysis.features import FeatureSet, StructureTotals
@@ -17,9 +19,6 @@ from latentmd.molecule import checks as structure
 from latentmd.molecule.checks import StructureTemplate
 
 if TYPE_CHECKING:
-    import mdtraj
-    import openmm
-
     from latentmd.evaluation.rollouts import Decoding
     from latentmd.model.propagator import Propagator
     from latentmd.systems.protocol import Protocol
@@ -141,8 +140,6 @@ def relax(
     context: openmm.Context, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
 ) -> Relaxed:
     """Before the MD of an alternation: minimise frames above `highest` kJ/mol down to `target`; then MD of all."""
-    import openmm
-
     from latentmd.systems.relaxation import StopBelow
 
     before = engine_energies(context, frames)

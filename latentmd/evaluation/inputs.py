@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mdtraj
 import numpy as np
 
 from latentmd.analysis.features import EvaluationError, FeatureSet
@@ -17,8 +18,6 @@ from latentmd.io.formats import trajectories_in
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    import mdtraj
-
     from latentmd.model.propagator import Propagator
 
 #: Trajectory files, each an independent run, or folders of them.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from latentmd.analysis import features
 from latentmd.analysis.features import EvaluationError, FeatureSet
@@ -24,6 +25,8 @@ from latentmd.evaluation.evaluate import compared, document, write
 from latentmd.evaluation.inputs import DEFAULTS, FRAME_BASELINES, MODEL_BASELINES, EvaluationSettings, Paths
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick, quiet, stage
+from latentmd.io.trajectory import load_positions
+from latentmd.model import file as bundle
 from latentmd.molecule.checks import structure_template
 from latentmd.report import figures
 from latentmd.report.page import Section, plain
@@ -63,8 +66,6 @@ def evaluate_model(
 
 def store_metrics(name: str | Path, result: Evaluation) -> Path:
     """Write an evaluation's metrics into a bundle's manifest, where `latentmd inspect` shows them; returns its path."""
-    from latentmd.model import file as bundle
-
     loaded = bundle.load(name)
     kept = ("value", "unit", "low", "high", "reference", "floor")
     metrics = {m.name: {k: v for k, v in plain(m).items() if k in kept} for m in result.metrics}
@@ -107,8 +108,6 @@ class _ModelEvaluation:
         return result
 
     def _read(self, reference: Paths, train: Paths) -> None:
-        from latentmd.io.trajectory import load_positions
-
         s, files = self.settings, inputs.trajectory_files(reference)
         tick = stage(self.progress, "reading the reference")
         md = self.md = features.read_set(files, self.topology, self.spec, None, s.interval, tick=tick)
@@ -214,8 +213,6 @@ class _ModelEvaluation:
         return flow.rollout(values, self.settings.walkers, self.steps)
 
     def _koopman(self, slow: list[Floats], tick: Tick) -> list[Floats]:
-        import torch
-
         walkers, pool = self.settings.walkers, np.concatenate(slow)
         starts = pool[self.rng.integers(0, len(pool), walkers)]
         axes = baselines.koopman_rollout(slow, starts, self.steps)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import mdtraj
 import numpy as np
 
 from latentmd.analysis import statistics
@@ -15,9 +15,6 @@ from latentmd.arrays import Bools, Floats
 from latentmd.molecule.bonds import nearest_steps
 from latentmd.report import figures
 from latentmd.report.page import Section
-
-if TYPE_CHECKING:
-    import mdtraj
 
 _FEWEST = 4  # residues from which on a molecule is a chain
 _FEWEST_FOLDED = 5  # residues from which on a chain has secondary structure
@@ -50,8 +47,6 @@ class Shape:
 
 def shape_of(frames: Floats, topology: mdtraj.Topology, first: Floats) -> Shape:
     """Measure frames (frames, atoms, 3) in nm, RMSD to a structure (atoms, 3)."""
-    import mdtraj
-
     heavy = topology.select("element != H")
     part, count = topology.subset(heavy), topology.n_residues
     molecules = molecules_of(part)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import openmm
 
 from latentmd import interpreter
 from latentmd.analysis.metric import Document
@@ -24,7 +25,6 @@ from latentmd.replicas.replicas import Replicas
 from latentmd.report import figures, tables
 
 if TYPE_CHECKING:
-    import openmm
     from rich.table import Table
 
     from latentmd.systems.molecule import Molecule

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import mdtraj
 import numpy as np
 
 from latentmd.analysis import features, kinetics, msm, statistics
@@ -24,9 +24,6 @@ from latentmd.report import figures, markup
 from latentmd.report.page import Section
 from latentmd.report.tables import cell, interval
 from latentmd.units import format_time
-
-if TYPE_CHECKING:
-    import mdtraj
 
 _COMPARED, _BUNDLE = 60, 10  # frames of a state that the most typical is chosen from, and that are shown
 _BINS, _TELLING = 12, 0.35  # bins of a feature, and JS distance to all other states from which on it tells a state
@@ -150,8 +147,6 @@ class States:
 
     def section(self, folder: Path) -> Section:
         """Tables and pictures of the states; writes a PDB file of each and of each set into the folder."""
-        import mdtraj
-
         for old in folder.glob(_PATTERN):
             old.unlink()
         record, rows, drawn = self.record(), [], []

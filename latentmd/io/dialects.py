@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
+from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
@@ -252,8 +253,6 @@ class DcdFile:
 
 def _vectors(stored: Doubles) -> Doubles:
     """Vectors of boxes in nm from A, gamma, B, beta, alpha, C in Å and degrees, or cosines of angles as NAMD writes."""
-    from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
-
     angles = stored[:, [4, 3, 1]]
     degrees = np.where(np.abs(angles) <= 1, np.rad2deg(np.arccos(np.clip(angles, -1, 1))), angles)
     sides = _ANGSTROM * stored[:, [0, 2, 5]]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
+from openmm import app, unit
 
 from latentmd.io.atomic import write_text
-
-if TYPE_CHECKING:
-    from openmm import app
 
 _IN_A_RECORD = 4  # bonded atoms that one CONECT record holds
 
@@ -28,8 +25,6 @@ def pdb_text(topology: app.Topology, positions: ArrayLike) -> str:
 
     OpenMM writes those of residues of no standard name only, which MDAnalysis would see fall apart.
     """
-    from openmm import app, unit
-
     text = io.StringIO()
     app.PDBFile.writeHeader(topology, text)
     app.PDBFile.writeModel(topology, np.asarray(positions) * unit.nanometer, text, keepIds=True)

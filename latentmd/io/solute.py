@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +19,6 @@ from latentmd.io.trajectory import TrajectoryReader, load_positions, load_topolo
 from latentmd.io.trajectory_file import TrajectoryError
 from latentmd.molecule.bonds import bond_graph, components, nearest_steps
 from latentmd.units import percent
-
-if TYPE_CHECKING:
-    import mdtraj
 
 _BONDED = 1.25  # distance over the sum of covalent radii (Cordero et al. 2008) up to which two atoms are bonded
 _SHOWN = 4  # molecules that a message names
@@ -50,8 +48,6 @@ def find_solute(topology: mdtraj.Topology, select: str = "", frame: Floats | Non
     A frame [atoms, 3] in nm tells bonds where the topology has none; these are added to it, and those from the end of a
     chain to the next one, which files without chains get, are taken away. TrajectoryError for none or many molecules.
     """
-    import mdtraj
-
     for atom in topology.atoms:  # mdtraj finds no element in names such as O5' of files that name none
         if not (atom.element and atom.element.number) and atom.name[-1] in "'*" and atom.name[0] in "CHOP":
             atom.element = mdtraj.element.get_by_symbol(atom.name[0])
@@ -147,8 +143,6 @@ def solute_reader(
 
 def first_frame(top: str | Path, trajectories: Sequence[str | Path]) -> Floats | None:
     """A structure [atoms, 3] in nm: of the topology's file where it holds positions, else of the first trajectory."""
-    import mdtraj
-
     for path in (top, *trajectories[:1]):
         try:
             # mdtraj seeks no frame of a GRO file, so that files of a structure are read whole

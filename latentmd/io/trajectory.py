@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,12 +20,10 @@ from latentmd.molecule.chemistry import chemistry
 from latentmd.units import first_line, format_time
 
 if TYPE_CHECKING:
-    import mdtraj
     from openmm import app
 
-    #: Where the names and bonds of atoms come from: a file, or a topology of mdtraj or OpenMM.
-    Top: TypeAlias = str | Path | mdtraj.Topology | app.Topology
-
+#: Where the names and bonds of atoms come from: a file, or a topology of mdtraj or OpenMM.
+Top: TypeAlias = "str | Path | mdtraj.Topology | app.Topology"
 _SPACING = 1e-3  # relative tolerance of frame spacing, beside the float32 rounding of stored times
 _CUT = 1.8  # length of a bond over the sum of covalent radii at which it is none
 _FOLDED = 0.5
@@ -198,8 +197,6 @@ def load_positions(
 
 def load_topology(top: Top) -> mdtraj.Topology:
     """mdtraj.Topology from a PDB (or other mdtraj-readable) file, an mdtraj.Topology or an openmm.app.Topology."""
-    import mdtraj
-
     if not isinstance(top, (str, Path)):
         chemistry(top)
         return top if isinstance(top, mdtraj.Topology) else mdtraj.Topology.from_openmm(top)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
+import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +23,6 @@ from latentmd.io.dialects import TEXT, CutShortError, DcdFile, TextFrame, text_f
 from latentmd.io.formats import FORMATS, NAMING, PACKED
 from latentmd.molecule.matching import Answer, match, named_atoms, order_difference
 from latentmd.units import first_line
-
-if TYPE_CHECKING:
-    import mdtraj
 
 _WHOLE = (".cif", ".mmcif", ".pdbx")  # mdtraj reads these at once only
 _READ_HDF5 = """
@@ -151,8 +149,6 @@ class TrajectoryFile:
                 yield StoredBlock(positions, cells, np.array(times) if len(times) == len(part) else None)
 
     def _stores_times(self, name: str) -> bool:
-        import mdtraj
-
         kind = FORMATS[self.suffix]
         if kind != "some":
             return kind == "always"
@@ -160,8 +156,6 @@ class TrajectoryFile:
             return file.read(n_frames=1)[1] is not None
 
     def _mdtraj_blocks(self, name: str) -> Iterator[mdtraj.Trajectory]:
-        import mdtraj
-
         if self.suffix in _WHOLE:
             with warnings.catch_warnings(action="ignore"):
                 loaded = mdtraj.load(name)
@@ -212,8 +206,6 @@ class TrajectoryFile:
             ) from error
 
     def _stored_atoms(self, path: Path) -> int:
-        import mdtraj
-
         if self.suffix == ".npy":
             return int(self._open_array(path).shape[1])
         if self.suffix == ".dcd":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from mdtraj.formats import XTCTrajectoryFile
 from numpy.typing import ArrayLike, NDArray
 
 from latentmd.arrays import Floats
@@ -57,8 +58,6 @@ class FrameWriter:
         self.size = self._file.tell()
 
     def _encoded(self, xyz: NDArray[np.float32], times: NDArray[np.float32], box: Floats) -> memoryview:
-        from mdtraj.formats import XTCTrajectoryFile
-
         boxes = np.repeat(box[None].astype(np.float32), len(xyz), axis=0)
         numbers = np.arange(self.frames, self.frames + len(xyz), dtype=np.int32)
         try:

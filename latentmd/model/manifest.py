@@ -7,6 +7,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from latentmd.arrays import Doubles, Floats
@@ -183,7 +184,6 @@ class Manifest(Seal):
 @lru_cache(maxsize=16)
 def molecule_of(text: str) -> tuple[app.Topology, Floats]:
     """OpenMM topology and positions float32 [atoms, 3] in nm of the text of a PDB file."""
-    import numpy as np
     from openmm import app
 
     file = app.PDBFile(io.StringIO(text))

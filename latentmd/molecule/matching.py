@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -189,8 +190,6 @@ def _place_hydrogens(order: list[int], near: list[list[int]], leaves: set[int], 
 
 def _any_isomorphism(a: Chemistry, b: Chemistry) -> list[int]:
     """For graphs that colours do not tell apart although their atoms are not equivalent, such as cages."""
-    import networkx
-
     graphs = [bond_graph(record.n_atoms, record.bonds) for record in (a, b)]
     for graph, record in zip(graphs, (a, b), strict=True):
         networkx.set_node_attributes(graph, dict(enumerate(record.symbols)), "symbol")

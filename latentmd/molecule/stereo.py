@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import networkx
 import numpy as np
+from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
 from latentmd.arrays import Floats, Ints
 from latentmd.molecule.bonds import bond_graph, equivalence_classes, neighbour_lists
@@ -118,8 +120,6 @@ def symmetric_turns(symbols: list[str], bonds: Ints, quads: Ints) -> tuple[Ints,
     are so. Bonds in rings have none. And twins, by index of the torsions that end in one of two equivalent neighbours
     of a nitrogen, whose two hands are the same: the atoms of the torsion with the other one.
     """
-    import networkx
-
     around = neighbour_lists(len(symbols), bonds)
     classes = equivalence_classes(symbols, bonds.tolist())
     bridges = {frozenset(bond) for bond in networkx.bridges(bond_graph(len(symbols), bonds))}
@@ -148,9 +148,6 @@ def mirror_image(symbols: list[str], bonds: Ints, positions: Floats) -> list[int
     for amines, which invert unless all their bonds are in rings. Hydrogens of CH2, CH3, NH2 and NH3 may always be
     exchanged. Without any such atom every atom takes its own place.
     """
-    import networkx
-    from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
-
     around = neighbour_lists(len(symbols), bonds)
     classes = equivalence_classes(symbols, bonds.tolist())
     near = [sorted(atoms, key=lambda i: (symbols[i] == "H", i)) for atoms in around]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
+
+import openmm
 
 from latentmd.arrays import Floats
 from latentmd.replicas.cuda import CudaEngine, cuda_device
@@ -12,9 +14,6 @@ from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.library import SWITCH, library
 from latentmd.replicas.replicas import Machine, Replicas, Settings
 from latentmd.replicas.terms import UnsupportedError, read_terms
-
-if TYPE_CHECKING:
-    import openmm
 
 
 def unsupported(system: openmm.System) -> str:

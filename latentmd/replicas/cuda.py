@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import Any, Protocol, Unpack
 
 import numpy as np
+import openmm
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.replicas.engine import ReplicaEngine
@@ -15,11 +17,6 @@ from latentmd.replicas.library import SWITCH
 from latentmd.replicas.replicas import Settings, check_steps
 from latentmd.replicas.terms import Terms, tables
 from latentmd.units import GAS_CONSTANT
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import openmm
 
 _PROJECT = 2  # flag of the kernel: first remove the velocities along constrained bonds
 _WORDS_PER_ATOM = 26  # of shared memory, SHARED_WORDS_PER_ATOM in the kernel

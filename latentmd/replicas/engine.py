@@ -10,19 +10,16 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
+import openmm
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.replicas import library as lib
 from latentmd.replicas.replicas import Replicas, Settings, check_steps
 from latentmd.replicas.terms import Terms, read_terms
 from latentmd.units import GAS_CONSTANT
-
-if TYPE_CHECKING:
-    import openmm
-
 
 #: Positions (replicas, atoms, 3) in nm to: the same on the constraints, energies in kJ/mol (replicas,), and
 #: mass-weighted gradients along the constraints in kJ/mol/nm/sqrt(amu) (replicas, atoms, 3).

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import openmm
 
 from latentmd.arrays import Bools, Doubles, Floats, Ints
 from latentmd.molecule.checks import torsions
 from latentmd.replicas.choice import replica_engine
 from latentmd.replicas.replicas import Replicas
 from latentmd.units import GAS_CONSTANT
-
-if TYPE_CHECKING:
-    import openmm
 
 STEPS, FRICTION = 100, 10.0  # of Langevin dynamics, and 1/ps
 _SWING = np.deg2rad(10.0)  # of torsions that are held

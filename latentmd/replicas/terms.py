@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import openmm
 
 from latentmd.arrays import Floats, Ints
-
-if TYPE_CHECKING:
-    import openmm
 
 #: Coulomb constant as OpenMM has it, kJ/mol nm/e^2.
 COULOMB = 138.93545764498
@@ -118,8 +116,6 @@ def _torsion(force: openmm.PeriodicTorsionForce) -> tuple[Ints, Floats]:
 
 
 def _nonbonded(force: openmm.NonbondedForce) -> tuple[Floats, Ints, Floats]:
-    import openmm
-
     if force.getNonbondedMethod() != openmm.NonbondedForce.NoCutoff:
         _refuse("a NonbondedForce with a cutoff")
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
@@ -130,8 +126,6 @@ def _nonbonded(force: openmm.NonbondedForce) -> tuple[Floats, Ints, Floats]:
 
 
 def _gbsa(force: openmm.GBSAOBCForce) -> tuple[Floats, tuple[float, float, float]]:
-    import openmm
-
     if force.getNonbondedMethod() != openmm.GBSAOBCForce.NoCutoff:
         _refuse("a GBSAOBCForce with a cutoff")
     surface = force.getSurfaceAreaEnergy()

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +19,6 @@ from latentmd.io.trajectory import load_topology
 from latentmd.model.manifest import molecule_of
 from latentmd.molecule.matching import HydrogenHands
 from latentmd.training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    import mdtraj
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,9 @@ import torch
 from latentmd.evaluation.frames import engine_forces
 from latentmd.io.atomic import write_text
 from latentmd.systems.own_force_field import inputs_beside, write_system
+from latentmd.systems.protocol import InputOptions
+from latentmd.systems.readers.text import file_format, read_text
+from latentmd.systems.readers.topologies import TOPOLOGIES
 from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.data import Data
 from latentmd.training.run import TrainingRun
@@ -30,9 +33,6 @@ def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: 
         MoleculeError: they do not fit together.
     """
     from latentmd.systems.builder import MoleculeError, Protocol, build
-    from latentmd.systems.protocol import InputOptions
-    from latentmd.systems.readers.text import file_format, read_text
-    from latentmd.systems.readers.topologies import TOPOLOGIES
 
     text, inputs = read_text(top), InputOptions(system=system) if system else inputs_beside(top)
     own = not inputs.system and file_format(text) in TOPOLOGIES and not config.force_field

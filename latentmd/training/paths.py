@@ -15,6 +15,7 @@ from latentmd.core.paths.masked import MaskedTrajectory, TrajectorySettings
 from latentmd.io.solute import read_solute, solute_reader
 from latentmd.io.trajectory import TrajectoryReader
 from latentmd.model.binding import bound_peptide
+from latentmd.model.file import find
 from latentmd.model.paths import PathRecord, beside, residue_features, residue_kinds, save_path_model
 from latentmd.model.peptide_file import PeptideFile, load_peptides
 from latentmd.model.propagator import Propagator
@@ -210,8 +211,6 @@ def train_paths(
         TrainingError: the trajectories are too short, or the loss broke.
         ValueError: they do not fit the model or each other.
     """
-    from latentmd.model.file import find
-
     propagator = Propagator(model)
     target = Path(out) if out is not None else beside(find(str(model)))
     files = [Path(t) for t in trajectories]

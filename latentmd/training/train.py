@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 from openmm import app
@@ -15,6 +16,7 @@ from openmm import app
 from latentmd.analysis.features import residue_labels
 from latentmd.io.atomic import write_bytes
 from latentmd.io.progress import Progress, quiet
+from latentmd.model import file as bundle
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint, residue_tokens
 from latentmd.replicas.bonded import Bonded
@@ -69,8 +71,6 @@ def train(
     Returns:
         The path of the bundle.
     """
-    from latentmd.model import file as bundle
-
     out = Path(out)
     folder, report = training_folder(out), report or quiet
     run = TrainingRun(
@@ -156,8 +156,6 @@ def training_reference(
     trajectories: list[NDArray[np.float32]], topology: Any, energies: NDArray[np.float64] | None
 ) -> dict[str, Any]:
     """Ramachandran counts of each residue with φ and ψ (50 × 50 bins over ±180°) and quantiles of the energy."""
-    import mdtraj
-
     counts: dict[str, NDArray[np.int64]] = {}
     labels = residue_labels(topology)
     for positions in trajectories:

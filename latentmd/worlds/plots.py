@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 
 from latentmd.arrays import Floats
 from latentmd.report.figures import figure, png, umap_plane
@@ -142,8 +143,6 @@ def draw_particles(states: Floats, energies: Floats, box: float) -> Floats:
 
 def forecast_gif(path: Path, panels: Mapping[str, Floats], seconds: float = 6.0) -> None:
     """An animation with one panel of images [frames, height, width] in [0, 1] per title, side by side."""
-    from PIL import Image, ImageDraw
-
     frames = len(next(iter(panels.values())))
     shown = np.unique(np.linspace(0, frames - 1, min(frames, _GIF_FRAMES)).astype(int))
     scale = max(1, round(192 / next(iter(panels.values())).shape[1]))

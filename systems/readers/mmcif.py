@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
+
 from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
 from latentmd.units import first_line
@@ -18,8 +20,6 @@ _BONDED = ("covale", "disulf", "covalent")
 
 def read_mmcif(text: str, path: Path) -> Records:
     """Records of the first data block of an mmCIF file; chains and numbers are the authors'."""
-    from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
-
     blocks: list[Any] = []
     try:
         PdbxReader(io.StringIO(text)).read(blocks)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from latentmd.io.pdb import write_pdb
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.provenance import COLUMNS, write_provenance
 from latentmd.io.solute import Solute, read_solute, solute_reader
-from latentmd.io.trajectory import load_topology
+from latentmd.io.trajectory import Top, load_topology
 from latentmd.io.writer import FrameWriter
 from latentmd.model.propagator import Propagator
 from latentmd.report import page as report_page
@@ -33,9 +33,6 @@ from latentmd.sampling.run.options import RunOptions, picoseconds
 from latentmd.sampling.run.preparation import read_arrays
 from latentmd.sampling.run.processes import LocalProcesses, WorkerError, cores
 from latentmd.sampling.run.stopping import RunError, RunResult, Stopped, summary_head
-
-if TYPE_CHECKING:
-    from latentmd.io.trajectory import Top
 
 _VIEWED = 150  # frames in the 3-D view
 

@@ -8,25 +8,26 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import mdtraj
 import numpy as np
 
+from latentmd.analysis.features import FeatureSpec, feature_spec
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.io.progress import Progress
+from latentmd.model.manifest import Manifest
 from latentmd.molecule.matching import match
 from latentmd.replicas.choice import replica_engine
 from latentmd.sampling.models import OneMolecule, bundled_model, given_model, of_one, solute_molecule
 from latentmd.sampling.paths.relax import RelaxedFrames, relax, settle
 from latentmd.sampling.run.options import RunOptions
 from latentmd.sampling.run.preparation import molecule_under, say_notes
+from latentmd.systems.builder import Molecule
 from latentmd.systems.protocol import InputOptions, Protocol
 from latentmd.systems.sanity import in_nm
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
-    from latentmd.analysis.features import FeatureSpec
-    from latentmd.model.manifest import Manifest
     from latentmd.model.propagator import Propagator
-    from latentmd.systems.builder import Molecule
 
 
 class RunKeywords(TypedDict, total=False):
@@ -146,10 +147,6 @@ class Subject:
     @cached_property
     def spec(self) -> FeatureSpec:
         """Torsions of the molecule, or distances where it has none."""
-        import mdtraj
-
-        from latentmd.analysis.features import feature_spec
-
         return feature_spec(mdtraj.Topology.from_openmm(self.molecule.topology))
 
     @property

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import mdtraj
 import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
 from numpy.typing import NDArray
@@ -94,8 +95,6 @@ def read_run(
     folder: Path, reference: Reference | None, temperature: float, energies: EnergyRange | None = None
 ) -> RunFrames:
     """Read the trajectories and the provenance of a run; the energies that MD shows are the reference's where None."""
-    import mdtraj
-
     topology = mdtraj.load_topology(str(folder / TOPOLOGY))
     spec = describe(topology)
     written = [path for path in walker_files(folder) if path.stat().st_size]

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from openmm.app import PDBFile
 
 from latentmd.io.formats import trajectories_in
 from latentmd.io.trajectory import TrajectoryReader
@@ -16,9 +16,6 @@ from latentmd.molecule.chain import ChainError, chain
 from latentmd.systems.protocol import Protocol
 from latentmd.training.conditions import recorded_protocol
 from latentmd.training.peptides.data import Trajectory
-
-if TYPE_CHECKING:
-    from openmm.app import PDBFile
 
 INTERVAL = 10.0  # ps between frames that are used, the shortest lag of a model of peptides
 CONDITIONS = ("solvent", "temperature", "friction", "timestep", "hydrogen_mass")
@@ -126,8 +123,6 @@ def _shown(p: Protocol) -> str:
 
 def read_pdb(path: Path) -> PDBFile:
     """The PDB file of a molecule."""
-    from openmm.app import PDBFile
-
     try:
         return PDBFile(str(path))
     except Exception as error:

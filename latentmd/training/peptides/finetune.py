@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from openmm.app import PDBFile
 
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.evaluation.inputs import trajectory_files
@@ -26,9 +26,6 @@ from latentmd.training.peptides.stages import step_stage
 from latentmd.training.peptides.tilt import fit_tilt
 from latentmd.training.peptides.validation import likelihoods, peptide_angles
 from latentmd.training.run import TrainingRun, claim_training, training_folder
-
-if TYPE_CHECKING:
-    from openmm.app import PDBFile
 
 _ROWS = 256  # pairs of frames in a batch
 _RATE = 2e-4  # highest learning rate of fine-tuning; a fifth of that of training

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from latentmd.analysis.metric import Document
 from latentmd.decoders.residues import ResidueStatistics
 from latentmd.evaluation.residue_table import ResidueTable
 from latentmd.io.atomic import write_json
@@ -20,6 +20,7 @@ from latentmd.model.zero_shot import mean_tokens
 from latentmd.molecule.chain import CAPS
 from latentmd.molecule.coverage import PeptideChemistry
 from latentmd.systems.names import STATES
+from latentmd.systems.protocol import Protocol
 from latentmd.training.peptides.data import Peptides, Sampler, read
 from latentmd.training.peptides.dataset import (
     CONDITIONS,
@@ -32,10 +33,6 @@ from latentmd.training.peptides.dataset import (
 from latentmd.training.peptides.stages import fit_type_basis, latent_stage, step_stage
 from latentmd.training.peptides.validation import residue_table, score_table, validate
 from latentmd.training.run import TrainingRun, claim_training, training_folder
-
-if TYPE_CHECKING:
-    from latentmd.analysis.metric import Document
-    from latentmd.systems.protocol import Protocol
 
 _LONGEST = 8  # residues; the relative positions of attention are told apart up to here
 
