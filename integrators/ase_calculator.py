@@ -132,7 +132,9 @@ class LatentCalculator(Calculator):
             forces[order] = own[i]
             row: Results = {"energy": float(energies[i]), "free_energy": float(energies[i]), "forces": forces}
             if all(structure.pbc):
-                row["stress"] = _stress(positions[i] / ANGSTROM, own[i], structure.get_volume())
+                # dE/dε / V = -Σ x_i ⊗ F_i / V in eV/Å³, ASE's sign; x whole, forces of zero sum and torque
+                virial = -(positions[i] / ANGSTROM).T @ own[i] / structure.get_volume()
+                row["stress"] = np.asarray(full_3x3_to_voigt_6_stress(0.5 * (virial + virial.T)))
             if variance is not None:
                 row["energy_var"] = float(variance[i].detach()) / ELECTRONVOLT**2
             results.append(row)
@@ -142,9 +144,3 @@ class LatentCalculator(Calculator):
 def _check_stress(properties: Names, atoms: Sequence[Atoms]) -> None:
     if "stress" in properties and not all(structure.pbc.all() for structure in atoms):
         raise PropertyNotImplementedError("stress needs a system that is periodic in three directions")
-
-
-def _stress(positions: Doubles, forces: Doubles, volume: float) -> Doubles:
-    """dE/dε / V = -Σ x_i ⊗ F_i / V in eV/Å³, ASE's sign and Voigt order; x whole, forces of zero sum and torque."""
-    virial = -positions.T @ forces / volume
-    return np.asarray(full_3x3_to_voigt_6_stress(0.5 * (virial + virial.T)))

@@ -12,7 +12,9 @@ import openmm
 from openmm import app
 
 from latentmd.integrators.openmm_constraints import constraint_projector
+from latentmd.model.binding import bound_manifest
 from latentmd.model.file import Manifest, read_manifest
+from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
 from latentmd.molecule.bonds import spanning_tree
 
 _BOND = 0.2  # nm, longer than any covalent bond of a covered element pair
@@ -82,12 +84,8 @@ def atom_indices(atoms: Iterable[int] | None, count: int) -> list[int]:
 
 def manifest_for(source: str | Path, topology: app.Topology, atoms: Sequence[int] | None) -> tuple[Manifest, str]:
     """Manifest of a model, and the PDB text of the molecule that a model of many peptides is to be bound to."""
-    from latentmd.model.peptide_file import is_peptides, read_peptide_manifest
-
     if not is_peptides(source):
         return read_manifest(source), ""
-    from latentmd.model.binding import bound_manifest
-
     many = read_peptide_manifest(source)
     rows = sorted(atom_indices(atoms, topology.getNumAtoms()))
     part = sub_topology(topology, rows)

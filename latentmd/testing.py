@@ -127,10 +127,8 @@ def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: 
 
 def random_rotation(generator: torch.Generator) -> Tensor:
     """A proper rotation matrix [3, 3], uniform over SO(3) (QR of a normal matrix; Stewart 1980)."""
-    q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
-    q = q * torch.sign(torch.diagonal(r))
-    rotation: Tensor = q * torch.linalg.det(q)
-    return rotation
+    q = nn.init.orthogonal_(torch.empty(3, 3, dtype=torch.float64), generator=generator)
+    return q * torch.linalg.det(q)
 
 
 def _frozen(function: Any, *arguments: Tensor) -> Tensor:

@@ -14,18 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
 from openmm import app
 
+from latentmd.model.manifest import Manifest
 from latentmd.systems.own_force_field import is_own
 from latentmd.systems.parametrise import load_force_field, with_native_obc2
 from latentmd.systems.protocol import MoleculeError, Protocol, Solvent
-
-if TYPE_CHECKING:
-    from latentmd.model.manifest import Manifest
 
 #: Kinds of OpenMM forces that force fields are made of; the first five are compared term by term.
 _FORCE_FIELD = tuple(

@@ -110,7 +110,10 @@ def run_md(
     every = frames_between_seeds(interval, timestep)
     while start.frames < settings.frames:
         part = start.frames // every
-        _begin(context, start, child_seed(*seeds, _FIRST_STREAM + part))
+        integrator.setRandomNumberSeed(child_seed(*seeds, _FIRST_STREAM + part) % (2**31 - 2) + 1)
+        context.reinitialize()  # so that the seed counts
+        context.setPositions(start.positions)
+        context.setVelocities(start.velocities)
         done, end = start.frames, min(settings.frames, (part + 1) * every)
         while done < end:
             count = min(settings.chunk, end - done)
@@ -143,11 +146,3 @@ def _simulate(
 def _phase(context: openmm.Context, frames: int) -> Phase:
     state = context.getState(positions=True, velocities=True)
     return Phase(frames, state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value)
-
-
-def _begin(context: openmm.Context, phase: Phase, seed: int) -> None:
-    """Start a Context afresh at a phase, with noise of its own."""
-    context.getIntegrator().setRandomNumberSeed(seed % (2**31 - 2) + 1)
-    context.reinitialize()
-    context.setPositions(phase.positions)
-    context.setVelocities(phase.velocities)

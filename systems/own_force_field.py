@@ -86,7 +86,10 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
     if not topology.getNumBonds() and topology.getNumAtoms() > 1:
         raise MoleculeError(f"{source}: neither the topology nor the System has any bonds; add CONECT records")
     notes += repartition(system, topology, protocol)
-    if fault := _solvent_fault(system, protocol) or parametrise.radius_fault(system):
+    if (kind := solvent_of(system)) != protocol.solvent:
+        what = {"vacuum": "no solvent", "explicit": "a periodic box", "implicit": "implicit solvent"}[kind]
+        raise MoleculeError(f"{files[0]}: describes {what}, not --solvent {protocol.solvent}; add --solvent {kind}")
+    if fault := parametrise.radius_fault(system):
         raise MoleculeError(f"{files[0]}: {fault}")
     check_timestep(system, topology, protocol, files[0])
     charge = net_charge(system)
@@ -96,14 +99,6 @@ def build_own(source: Path, protocol: Protocol) -> Molecule:
     notes += [f"simulated with the force field of {', '.join(files)}"]
     quantity = unit.Quantity(positions, unit.nanometer)
     return Molecule(topology, system, quantity, named, notes=tuple(notes), own_force_field=tuple(files))
-
-
-def _solvent_fault(system: openmm.System, protocol: Protocol) -> str:
-    """Says that a System is in another solvent than asked for; "" where it is not."""
-    kind = solvent_of(system)
-    what = {"vacuum": "no solvent", "explicit": "a periodic box", "implicit": "implicit solvent"}[kind]
-    fault = f"describes {what}, not --solvent {protocol.solvent}; add --solvent {kind}"
-    return "" if kind == protocol.solvent else fault
 
 
 def solvent_of(system: openmm.System) -> Solvent:

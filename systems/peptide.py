@@ -30,7 +30,9 @@ def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> lis
     n, ca, c = np.zeros(3), np.array([N_CA, 0, 0]), np.array([N_CA + 0.055, 0.142, 0])
     for index, name in enumerate(sequence):
         if index:
-            n, ca, c = _next_residue(n, ca, c, phi, psi)
+            before = place_atom(n, ca, c, bond=C_N, angle=CA_C_N, torsion=psi)
+            alpha = place_atom(ca, c, before, bond=N_CA, angle=C_N_CA, torsion=180.0)
+            n, ca, c = before, alpha, place_atom(c, before, alpha, bond=CA_C, angle=N_CA_C, torsion=phi)
         following = place_atom(n, ca, c, bond=C_N, angle=CA_C_N, torsion=psi)
         oxygen = place_atom(following, ca, c, bond=C_O, angle=CA_C_O, torsion=180.0)
         if name == "ACE":
@@ -42,14 +44,6 @@ def backbone(sequence: list[str], phi: float = -75.0, psi: float = 145.0) -> lis
             if name != "GLY":
                 atoms.append((name, "CB", place_atom(c, n, ca, bond=CA_CB, angle=N_CA_CB, torsion=_CB_IMPROPER)))
     return atoms
-
-
-def _next_residue(
-    n: NDArray[np.float64], ca: NDArray[np.float64], c: NDArray[np.float64], phi: float, psi: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    new_n = place_atom(n, ca, c, bond=C_N, angle=CA_C_N, torsion=psi)
-    new_ca = place_atom(ca, c, new_n, bond=N_CA, angle=C_N_CA, torsion=180.0)
-    return new_n, new_ca, place_atom(c, new_n, new_ca, bond=CA_C, angle=N_CA_C, torsion=phi)
 
 
 def pdb_block(atoms: list[tuple[str, str, NDArray[np.float64]]]) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import mdtraj
 import numpy as np
@@ -19,9 +19,6 @@ from latentmd.io.progress import Tick, silent
 from latentmd.io.solute import Solute, solute_reader
 from latentmd.molecule import checks as structure
 from latentmd.molecule.bonds import components, within_two_bonds
-
-if TYPE_CHECKING:
-    from latentmd.io.solute import Solute
 
 CHUNK_COORDINATES = 1_500_000  # numbers per chunk: 6 MB, since larger blocks only miss the cache
 MAX_DISTANCES, MAX_TICA_TORSIONS = 200, 400

@@ -93,14 +93,12 @@ def analytic_floor(occupied: int, n1: float, n2: float) -> float:
 
 def lag_sums(runs: Sequence[Arrays], max_lag: int) -> tuple[Floats, Floats]:
     """Sum of x*_t x_(t+k) over all pairs of frames of real or complex runs (frames,), and their number, at lags k."""
+    from scipy.signal import correlate
+
     total, pairs = np.zeros(max_lag + 1), np.zeros(max_lag + 1)
     for run in runs:
-        size, lags = 1 << int(np.ceil(np.log2(2 * len(run)))), min(max_lag + 1, len(run))
-        if np.iscomplexobj(run):
-            raw = np.fft.ifft(np.abs(np.fft.fft(run, size)) ** 2).real
-        else:
-            raw = np.fft.irfft(np.abs(np.fft.rfft(run, size)) ** 2, size)
-        total[:lags] += raw[:lags]
+        lags = min(max_lag + 1, len(run))
+        total[:lags] += correlate(run, run, method="fft")[len(run) - 1 :][:lags].real
         pairs[:lags] += len(run) - np.arange(lags)
     return total, np.maximum(pairs, 1)
 

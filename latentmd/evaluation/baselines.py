@@ -18,6 +18,8 @@ from latentmd.evaluation.compare import compare
 from latentmd.evaluation.inputs import FRAME_BASELINES, EvaluationSettings, check_baselines
 from latentmd.evaluation.residue_table import BINS, ResidueTable
 from latentmd.io.progress import Tick, silent
+from latentmd.model.binding import bound_peptide
+from latentmd.model.file import BundleError
 
 TABLE = "residue-table"
 _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 200, 1e-3, 128, 3, 4
@@ -25,9 +27,6 @@ _BATCH, _LEAST_BATCHES, _LEARNING_RATE, _WIDTH, _DEPTH, _SOLVER_STEPS = 1024, 20
 
 def table_histograms(spec: FeatureSpec, topology: mdtraj.Topology, positions: Floats) -> Floats:
     """Counts (torsions, bins) of a peptide's torsions in the bundled model's training set; the frame tells L from D."""
-    from latentmd.model.binding import bound_peptide
-    from latentmd.model.file import BundleError
-
     try:
         bound, chain, file = bound_peptide(topology, positions)
     except (BundleError, KeyError) as error:

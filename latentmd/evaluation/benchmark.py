@@ -12,24 +12,30 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
+import torch
+from openmm import Platform, System, XmlSerializer, app
+from torch import Tensor
 
 from latentmd.analysis.metric import Document
 from latentmd.arrays import Doubles
+from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
 from latentmd.evaluation import speed
 from latentmd.evaluation.speed import Row, per_core, replica_row, run_steps
+from latentmd.integrators.openmm_integrator import LatentIntegrator
+from latentmd.integrators.openmm_selection import sub_topology
+from latentmd.integrators.schedule import alternate
 from latentmd.io.folder import results_folder
+from latentmd.model.file import read_manifest
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.chemistry import Topology
+from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
 from latentmd.report.page import write_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from latentmd.model.propagator import Propagator
-    from latentmd.systems.builder import Molecule
+from latentmd.systems.builder import WATER, Molecule, Protocol, build
+from latentmd.systems.molecule import fastest_platform, platforms
+from latentmd.systems.peptide import backbone, pdb_block
 
 SIZES = (1, 10, 100, 1000)  # alanine residues between caps: 22 to 10,012 atoms
 _RELAXATION = 100  # steps
@@ -78,9 +84,6 @@ def benchmark(
         OutputError: the output folder cannot be used.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "benchmark.json")
-    from latentmd.model.file import read_manifest
-    from latentmd.systems.builder import Protocol, build
-
     progress("building the molecule")
     wet = model is not None and read_manifest(model).solvent == "explicit"
     molecule, seconds = build(Path(pdb), Protocol("explicit") if wet else Protocol()), settings.seconds
@@ -90,8 +93,6 @@ def benchmark(
     replicas = per_core(molecule, seconds / 3, rounds=3)
     peak = None
     if model is not None:
-        from latentmd.model.propagator import Propagator
-
         progress("loading the model")
         solute, start = _solute(molecule)
         try:
@@ -116,9 +117,6 @@ def benchmark(
 
 def _solute(molecule: Molecule) -> tuple[Topology, Doubles]:
     """What a model is of, without the water around it, and its positions [atoms, 3] in nm."""
-    from latentmd.integrators.openmm_selection import sub_topology
-    from latentmd.systems.builder import WATER
-
     atoms = [atom.index for atom in molecule.topology.atoms() if atom.residue.name not in WATER]
     positions = np.asarray(molecule.positions._value, dtype=np.float64)[atoms]
     return sub_topology(molecule.topology, atoms), positions
@@ -126,8 +124,6 @@ def _solute(molecule: Molecule) -> tuple[Topology, Doubles]:
 
 def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], None]) -> list[Row]:
     """Plain MD on every platform of this machine that can run the molecule."""
-    from latentmd.systems.molecule import platforms
-
     rows = []
     for name in platforms():
         progress(f"plain MD, {name}")
@@ -201,12 +197,6 @@ class _Surrogate:
 
     def _alternation(self, lag: float) -> Row:
         """Cycles of 500 MD steps and one latent step of the longest lag, in an OpenMM Simulation."""
-        from openmm import Platform, System, XmlSerializer, app
-
-        from latentmd.integrators.openmm_integrator import LatentIntegrator
-        from latentmd.integrators.schedule import alternate
-        from latentmd.systems.molecule import fastest_platform
-
         self.progress("alternate mode")
         molecule, p = self.molecule, self.propagator
         system: System = XmlSerializer.deserialize(XmlSerializer.serialize(molecule.system))
@@ -224,10 +214,6 @@ class _Surrogate:
 
 def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) -> list[Document]:
     """Cost against atoms: plain MD (OBC2) and one encoder pass on polyalanines of growing length."""
-    from latentmd.systems.builder import build
-    from latentmd.systems.molecule import platforms
-    from latentmd.systems.peptide import backbone, pdb_block
-
     results: list[Document] = []
     for residues in (size for size in SIZES if 10 * size + 12 <= max_atoms):
         progress(f"cost against atoms, {10 * residues + 12}")
@@ -248,11 +234,6 @@ def _size_rows(seconds: float, max_atoms: int, progress: Callable[[str], None]) 
 
 def _encoder_rate(molecule: Molecule, seconds: float) -> float:
     """Frames per second of the default encoder of simulations; its cost does not depend on the weights."""
-    import torch
-
-    from latentmd.encoders.egnn import EGNNEncoder, MoleculeEncoder
-    from latentmd.molecule.features import FEATURE_SIZES, molecule_graph
-
     graph = molecule_graph(molecule.topology)
     encoder = MoleculeEncoder(EGNNEncoder(FEATURE_SIZES), graph.features, graph.separation, graph.tokens).eval()
     positions = torch.as_tensor(np.asarray(molecule.positions._value)[None], dtype=torch.float32)
@@ -268,7 +249,5 @@ def _machine(pdb: str | Path, model: str | Path | None) -> Document:
         "model": None if model is None else str(model), "machine": platform.machine(), "cores": os.cpu_count(),
     }  # fmt: skip
     if model is not None:
-        import torch
-
         document |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
     return document

@@ -17,11 +17,12 @@ from latentmd.arrays import Doubles, Floats
 from latentmd.io.progress import Tick, part_of, silent
 from latentmd.molecule import checks as structure
 from latentmd.molecule.checks import StructureTemplate
+from latentmd.systems.protocol import Protocol
+from latentmd.systems.relaxation import StopBelow
 
 if TYPE_CHECKING:
     from latentmd.evaluation.rollouts import Decoding
     from latentmd.model.propagator import Propagator
-    from latentmd.systems.protocol import Protocol
 
 FORCE_FRAMES = 500  # held-out frames whose forces the energy head is compared with
 CONTROL_FRAMES = 500  # held-out MD frames that go through the same relaxation
@@ -140,8 +141,6 @@ def relax(
     context: openmm.Context, protocol: Protocol, frames: Floats, highest: float, target: float, tick: Tick = silent
 ) -> Relaxed:
     """Before the MD of an alternation: minimise frames above `highest` kJ/mol down to `target`; then MD of all."""
-    from latentmd.systems.relaxation import StopBelow
-
     before = engine_energies(context, frames)
     after, minimised = np.empty(len(frames)), 0
     for i, frame in enumerate(frames):

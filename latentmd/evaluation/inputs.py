@@ -15,6 +15,7 @@ from latentmd.analysis.features import EvaluationError, FeatureSet
 from latentmd.analysis.metric import Document
 from latentmd.arrays import Floats
 from latentmd.io.formats import trajectories_in
+from latentmd.io.provenance import read_provenance
 from latentmd.units import format_time
 
 if TYPE_CHECKING:
@@ -138,8 +139,6 @@ def _summary(folder: Path) -> Document | None:
 
 
 def _energies(folders: Sequence[Path]) -> Floats | None:
-    from latentmd.io.provenance import read_provenance
-
     found = []
     for folder in folders:
         path = folder / "provenance.csv"

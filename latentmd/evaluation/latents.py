@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from latentmd.analysis import features, representation
 from latentmd.analysis.features import EvaluationError, FeatureSpec
@@ -18,11 +18,10 @@ from latentmd.arrays import Floats, Ints
 from latentmd.evaluation.inputs import Paths, in_order_of, trajectory_files
 from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick, part_of, quiet, silent, stage
+from latentmd.io.trajectory import load_positions
+from latentmd.model.propagator import Propagator
 from latentmd.report import figures, markup
 from latentmd.report import page as report
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
 
 _GROUP = "representation"
 _SCATTER = 5000  # points drawn per panel; UMAP is fitted on them
@@ -120,8 +119,6 @@ def vamp_metrics(
 
 def prediction_gain(propagator: Propagator, slow: Sequence[Floats], interval: float) -> Metric:
     """Gain of the mean step over persistence on held-out slow axes (frames, axes) per run, `interval` ps apart."""
-    import torch
-
     x, y = representation.lagged(slow, 1)
     z = torch.as_tensor(x, dtype=propagator.dtype, device=propagator.device)
     mean = propagator.mean_step(z.reshape(len(x), -1, int(propagator.manifest.slow_axes)), interval)
@@ -170,9 +167,6 @@ def latents(
         EvaluationError: anything wrong with the input, in one sentence.
     """
     folder = None if out is None else results_folder(Path(out), overwrite, "latents.json")
-    from latentmd.io.trajectory import load_positions
-    from latentmd.model.propagator import Propagator
-
     progress("loading the model")
     topology, structure = features.load_topology(Path(top))
     spec = features.feature_spec(topology)
@@ -194,7 +188,10 @@ def latents(
     energy = np.concatenate(
         [propagator.energies(r[i : i + _BATCH]) for half in halves for r in half for i in range(0, len(r), _BATCH)]
     )
-    metrics.append(_energy_probe(train, test, np.split(energy[:, None], [sizes[0]])))
+    fitted, scored = np.split(energy[:, None], [sizes[0]])
+    score = float(representation.linear_probe_r2(train.axes, fitted, test.axes, scored)[0])
+    note = "energies of the model's own energy head"
+    metrics.append(Metric("linear probe R2 of the energy, all axes", _GROUP, score, note=note))
     document = {
         "format": "latentmd-latents-1",
         "model": {"name": propagator.manifest.name, "sha256": propagator.bundle.sha256},
@@ -210,12 +207,6 @@ def latents(
         whole = Encoded(train.slow + test.slow, train.fast + test.fast, train.values + test.values)
         _write(folder, document, whole, energy=energy, spec=spec, seed=settings.seed)
     return document
-
-
-def _energy_probe(train: Encoded, test: Encoded, energy: Sequence[Floats]) -> Metric:
-    score = float(representation.linear_probe_r2(train.axes, energy[0], test.axes, energy[1])[0])
-    note = "energies of the model's own energy head"
-    return Metric("linear probe R2 of the energy, all axes", _GROUP, score, note=note)
 
 
 def _write(folder: Path, document: Document, whole: Encoded, energy: Floats, spec: FeatureSpec, seed: int) -> None:

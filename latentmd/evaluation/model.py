@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,13 +26,13 @@ from latentmd.io.folder import results_folder
 from latentmd.io.progress import Progress, Tick, quiet, stage
 from latentmd.io.trajectory import load_positions
 from latentmd.model import file as bundle
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.checks import structure_template
 from latentmd.report import figures
 from latentmd.report.page import Section, plain
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
-    from latentmd.systems.builder import Molecule
+from latentmd.systems.builder import InputOptions, Molecule, Protocol, build
+from latentmd.systems.molecule import fastest_platform, time_platform
+from latentmd.systems.own_force_field import inputs_beside, is_own
 
 _POINTS = 24  # prefixes of a set, spaced evenly in the logarithm of their length
 TARGETS = {"js": 0.1, "free_energy": 0.3}  # JS distance over (phi, psi); kcal/mol for the population of phi > 0
@@ -53,8 +52,6 @@ def evaluate_model(
     inputs.check_baselines(settings, FRAME_BASELINES + MODEL_BASELINES)
     if not train:
         raise EvaluationError("a model is evaluated beside its training data; pass those trajectories with --train")
-    from latentmd.model.propagator import Propagator
-
     progress("loading the model")
     propagator = Propagator(name)
     with tempfile.TemporaryDirectory() as temporary:
@@ -143,8 +140,6 @@ class _ModelEvaluation:
 
     def _timed(self, wall_time: float) -> EvaluationSettings:
         """The settings with the wall time of the rollouts and this machine's fastest speed of plain MD."""
-        from latentmd.systems.molecule import fastest_platform, time_platform
-
         self.progress("timing plain MD")
         self.molecule = self._molecule()
         self.platform = fastest_platform(self.molecule)
@@ -153,9 +148,6 @@ class _ModelEvaluation:
         return self.settings
 
     def _molecule(self) -> Molecule:
-        from latentmd.systems.builder import InputOptions, Protocol, build
-        from latentmd.systems.own_force_field import inputs_beside, is_own
-
         m = self.propagator.manifest
         own = is_own(m.force_field)
         inputs = inputs_beside(self.top) if own else InputOptions()

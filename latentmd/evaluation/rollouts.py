@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,11 +17,9 @@ from latentmd.core.steps.angles import EVER
 from latentmd.io.progress import Tick, part_of, silent
 from latentmd.model.bound_peptide import BoundPeptide
 from latentmd.model.peptides import PeptideModel
+from latentmd.model.propagator import Propagator
 from latentmd.molecule.chain import Chain
 from latentmd.molecule.checks import StructureTemplate
-
-if TYPE_CHECKING:
-    from latentmd.model.propagator import Propagator
 
 _CHUNK = 1000  # chains that are drawn together
 

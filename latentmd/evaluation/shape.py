@@ -63,7 +63,8 @@ def shape_of(frames: Floats, topology: mdtraj.Topology, first: Floats) -> Shape:
         secondary = {name: letters == letter for name, letter in KINDS.items()}
     rmsd = superposed(x, np.asarray(first[heavy], dtype=np.float32))[1]
     apart = nearest_steps(x, molecules[0], np.concatenate(molecules[1:]))[1] if len(molecules) > 1 else x[:, 0, 0][:0]
-    return Shape(rmsd, _gyration(x), pairs, contacts, secondary=secondary, heavy=x, apart=apart)
+    gyration = mdtraj.compute_rg(trajectory, np.ones(x.shape[1]))  # every atom weighing the same
+    return Shape(rmsd, gyration, pairs, contacts, secondary=secondary, heavy=x, apart=apart)
 
 
 def shape_metrics(sets: Mapping[str, Shape]) -> list[Metric]:
@@ -141,12 +142,6 @@ def shape_record(sets: Mapping[str, Shape], topology: mdtraj.Topology) -> Docume
     shares = {kind: {n: s.secondary[kind].mean(axis=0) for n, s in sets.items()} for kind in first.secondary}
     contacts = {"pairs": first.pairs, **{n: s.contacts.mean(axis=0) for n, s in sets.items()}}
     return {"residues": [str(r) for r in topology.residues], "secondary_structure": shares, "contacts": contacts}
-
-
-def _gyration(frames: Floats) -> Floats:
-    """Radius of gyration (frames,) in nm, every atom weighing the same."""
-    centred = frames - frames.mean(axis=1, keepdims=True)
-    return np.asarray(np.sqrt(np.square(centred).sum(axis=2).mean(axis=1)), dtype=np.float64)
 
 
 def _fluctuations(frames: Floats) -> Floats:

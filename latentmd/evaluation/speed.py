@@ -23,11 +23,10 @@ from latentmd.replicas.choice import replica_engine, unsupported
 from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.replicas import Replicas
 from latentmd.report import figures, tables
+from latentmd.systems.molecule import Molecule
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from latentmd.systems.molecule import Molecule
 
 REPLICA_MD = "plain MD, replica engine"
 REPLICAS = 32  # together in a comparison, which is about the most that `latentmd md` gives a core

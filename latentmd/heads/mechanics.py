@@ -58,7 +58,9 @@ class MechanicsPrior(nn.Module):
         torsions = [
             (i, j, k, m) for j, k in record.bonds for i in near[j] for m in near[k] if i != k and m not in (i, j)
         ]
-        pairs = _distant_pairs(near) if record.n_atoms <= _PAIR_ATOMS else []
+        close = [{i, *around, *(k for j in around for k in near[j])} for i, around in enumerate(near)]
+        pairs = [(i, j) for i in range(len(near)) for j in range(i) if j not in close[i]]
+        pairs = pairs if record.n_atoms <= _PAIR_ATOMS else []
         lists = {"bonds": bonds, "angles": angles, "torsions": torsions, "pairs": pairs, "held": held}
         for (name, rows), atoms in zip(lists.items(), (2, 3, 4, 2, 2), strict=True):
             self.register_buffer(name, torch.tensor(rows, dtype=torch.long).reshape(-1, atoms))
@@ -138,12 +140,6 @@ class MechanicsPrior(nn.Module):
             per_frame = torch.func.jacfwd(lambda frame: self.terms(frame.unsqueeze(0))[0])
             out: Tensor = torch.func.vmap(per_frame)(frames)
         return out
-
-
-def _distant_pairs(near: list[list[int]]) -> list[tuple[int, int]]:
-    """Pairs of atoms that are neither bonded nor share a neighbour."""
-    close = [{i, *around, *(k for j in around for k in near[j])} for i, around in enumerate(near)]
-    return [(i, j) for i in range(len(near)) for j in range(i) if j not in close[i]]
 
 
 def _ends(bonds: Atoms, angles: Atoms, torsions: Atoms, pairs: Atoms) -> list[tuple[int, ...]]:

@@ -12,6 +12,7 @@ from latentmd.arrays import Floats
 from latentmd.replicas.cuda import CudaEngine, cuda_device
 from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.library import SWITCH, library
+from latentmd.replicas.one_by_one import OneByOne
 from latentmd.replicas.replicas import Machine, Replicas, Settings
 from latentmd.replicas.terms import UnsupportedError, read_terms
 
@@ -51,8 +52,6 @@ def replica_engine(
     the same in however many processes. `LATENTMD_REPLICAS=cpu` leaves the GPU out, `off` both kernels.
     """
     if unsupported(system):
-        from latentmd.replicas.one_by_one import OneByOne
-
         return OneByOne(system, positions, platform=platform, **settings)
     if device := cuda_device():
         with suppress(UnsupportedError):  # the GPU takes 256 atoms and single hydrogens, the lanes what was read

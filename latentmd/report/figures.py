@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentmd.analysis import thermodynamics
+from latentmd.analysis.metric import Document
+from latentmd.analysis.msm import ChapmanKolmogorov, ImpliedTimescales
 from latentmd.analysis.statistics import TORSION_GRID, TORSION_PAIR_GRID
 from latentmd.arrays import Floats
 from latentmd.molecule.checks import topology_arrays
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-    from latentmd.analysis.metric import Document
-    from latentmd.analysis.msm import ChapmanKolmogorov, ImpliedTimescales
 
 Bounds = tuple[float, float, float, float]  # left, right, bottom, top
 REFERENCE, GENERATED = "#4a5568", "#c2410c"

@@ -13,6 +13,7 @@ from openmm import unit
 
 from latentmd.arrays import Doubles
 from latentmd.io.solute import read_solute, solute_reader
+from latentmd.model.binding import bind
 from latentmd.model.file import Manifest, bundled_models, find, read_manifest, read_sha256
 from latentmd.model.peptide_file import (
     NAME,
@@ -58,7 +59,10 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
     other = _expected_system(molecule, manifest)
     if isinstance(other, str):
         return f"{names}, does not describe it ({other})"
-    difference = _force_difference(molecule, other)
+    start = in_nm(molecule.positions)
+    frames = start + np.random.default_rng(0).normal(scale=_DISPLACEMENT, size=(_STRUCTURES, *start.shape))
+    mine, expected = _forces(molecule.system, frames), _forces(other, frames)
+    difference = float(np.sqrt(np.mean((mine - expected) ** 2) / np.mean(expected**2)))
     if difference < _TOLERANCE:
         return ""
     own = ", ".join(molecule.own_force_field)
@@ -73,15 +77,6 @@ def _expected_system(molecule: Molecule, manifest: Manifest | PeptideManifest) -
         return parametrise(molecule.topology, load_force_field(protocol), protocol)
     except MoleculeError as error:
         return str(error)
-
-
-def _force_difference(molecule: Molecule, system: Any) -> float:
-    """Root mean square of the difference of forces over that of the forces."""
-    start = in_nm(molecule.positions)
-    rng = np.random.default_rng(0)
-    frames = start + rng.normal(scale=_DISPLACEMENT, size=(_STRUCTURES, *start.shape))
-    ours, theirs = _forces(molecule.system, frames), _forces(system, frames)
-    return float(np.sqrt(np.mean((ours - theirs) ** 2) / np.mean(theirs**2)))
 
 
 def _forces(system: Any, frames: Doubles) -> Doubles:
@@ -170,8 +165,6 @@ class ManyMolecules:
 
     def bind(self, ready: Prepared, folder: Path) -> OneMolecule:
         """The model bound to the molecule of a run, in the run's folder; an earlier session's is kept."""
-        from latentmd.model.binding import bind
-
         path = folder / BOUND
         if not path.exists():
             bind(ready.molecule.topology, ready.reference, path, self.name)
@@ -335,7 +328,6 @@ def bind_file(
     Raises:
         ValueError: the molecule or the model is wrong, or the model does not cover the molecule.
     """
-    from latentmd.model.binding import bind
     from latentmd.training.peptides.tilt import fit_tilt
 
     source = given_model(str(model))

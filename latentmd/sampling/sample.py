@@ -14,12 +14,15 @@ import numpy as np
 
 from latentmd.interpreter import own_part
 from latentmd.io.progress import Progress, quiet
+from latentmd.model.binding import bound_bundle
 from latentmd.model.file import BundleError, read_manifest
 from latentmd.model.peptide_file import is_peptides
 from latentmd.molecule.chemistry import chemistry
 from latentmd.sampling.models import ManyMolecules, UncoveredError, bundled_model, given_model
 from latentmd.sampling.run.options import DEFAULT_WALL, OF_JUMPS, OF_WALKERS, Given, Mode, RunOptions, Way, picoseconds
 from latentmd.sampling.run.stopping import RunResult
+from latentmd.sampling.walkers.data_set import DataSetResult, make_data_set
+from latentmd.sampling.walkers.simulate import simulate_plan, walker_options
 from latentmd.systems.builder import Molecule, Solvent, build
 from latentmd.systems.own_force_field import refuse_force_field
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions, Protocol
@@ -27,7 +30,6 @@ from latentmd.systems.sanity import in_nm
 
 if TYPE_CHECKING:
     from latentmd.model.propagator import Propagator
-    from latentmd.sampling.walkers.data_set import DataSetResult
 
 MODEL_FILE = ".pt"
 
@@ -99,8 +101,6 @@ def load(name_or_path: str | Path, device: str = "auto", *, topology: Any = None
         )
     if not is_peptides(name_or_path):
         return Propagator(name_or_path, device).arranged(topology, x)
-    from latentmd.model.binding import bound_bundle
-
     if x is None:
         raise ValueError("positions are missing: a model of many peptides reads from them which residues are L or D")
     return Propagator(bound_bundle(topology, x, name_or_path), device)
@@ -199,9 +199,6 @@ def simulate_data_set(
         RunError: not one molecule could be simulated.
         RunInterrupted: Ctrl-C.
     """
-    from latentmd.sampling.walkers.data_set import make_data_set
-    from latentmd.sampling.walkers.simulate import simulate_plan, walker_options
-
     if any(options.pop(name, None) for name in OF_JUMPS):
         raise ValueError(
             "--compare and --whole are of --mode bias and jumps, which simulate one molecule; give one file"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from latentmd.analysis.features import molecules_of
+from latentmd.systems.own_force_field import identity, inputs_beside, is_own, read_system, solvent_of
+from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS
 from latentmd.training.config import ConfigError, TrainingConfig, parse_section
 from latentmd.training.data import Source
 
@@ -22,8 +24,6 @@ def with_own_force_field(config: TrainingConfig, top: Path, given: str | None = 
     Raises:
         ConfigError: the settings name another force field or solvent, or the System given is of a periodic box.
     """
-    from latentmd.systems.own_force_field import identity, inputs_beside, is_own, read_system, solvent_of
-
     path = given or inputs_beside(top).system
     if path is None:
         if is_own(config.force_field):
@@ -57,7 +57,7 @@ def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path])
         for name in stated.intersection({"solvent", "force_field"}):
             asked, found = getattr(config, name), protocol.get(name)
             if name == "force_field" and found is not None:
-                asked, found = _files(config.solvent, asked), _files(config.solvent, tuple(found))
+                asked, found = (list(names or DEFAULT_FORCE_FIELDS[config.solvent]) for names in (asked, found))
             if found is not None and asked != found:
                 raise ConfigError(_message(folder, name, found, asked))
 
@@ -84,12 +84,6 @@ def with_conditions(config: TrainingConfig, trajectories: Sequence[str | Path], 
     settled = config.model_copy(update={name: value for name, value in found.items() if name not in stated})
     check_conditions(settled, trajectories)  # runs of several folders must agree
     return settled
-
-
-def _files(solvent: Any, names: tuple[str, ...]) -> list[str]:
-    from latentmd.systems.protocol import DEFAULT_FORCE_FIELDS
-
-    return list(names or DEFAULT_FORCE_FIELDS[solvent])
 
 
 def recorded_protocol(folder: Path) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from latentmd.evaluation.frames import engine_forces
 from latentmd.io.atomic import write_text
+from latentmd.systems.builder import Molecule, MoleculeError, Protocol, build
 from latentmd.systems.own_force_field import inputs_beside, write_system
 from latentmd.systems.protocol import InputOptions
 from latentmd.systems.readers.text import file_format, read_text
@@ -19,9 +20,6 @@ from latentmd.systems.readers.topologies import TOPOLOGIES
 from latentmd.training.config import ConfigError, TrainingConfig
 from latentmd.training.data import Data
 from latentmd.training.run import TrainingRun
-
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Molecule
 
 
 def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: str) -> Molecule:
@@ -32,8 +30,6 @@ def engine_molecule(config: TrainingConfig, top: Path, system: str | None, pdb: 
         ConfigError: a topology of another program, which tells no parameters.
         MoleculeError: they do not fit together.
     """
-    from latentmd.systems.builder import MoleculeError, Protocol, build
-
     text, inputs = read_text(top), InputOptions(system=system) if system else inputs_beside(top)
     own = not inputs.system and file_format(text) in TOPOLOGIES and not config.force_field
     if own and file_format(text) != "prmtop":

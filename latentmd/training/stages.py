@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from latentmd.heads.mechanics import MechanicsPrior
 from latentmd.io.atomic import write_npz
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
+from latentmd.systems.builder import Molecule
 from latentmd.training.config import Steps, TrainingConfig
 from latentmd.training.data import STATISTICS_FRAMES, Data, few
 from latentmd.training.embedding import (
@@ -39,9 +40,6 @@ from latentmd.training.loop import LossFunction, Optimisation, Stage, append_row
 from latentmd.training.parts import Latent, LatentWindow, Observed, encoder_of, predictor_of
 from latentmd.training.run import TrainingRun
 from latentmd.training.windows import LaggedWindows
-
-if TYPE_CHECKING:
-    from latentmd.systems.builder import Molecule
 
 #: Losses of stage 1 that are logged beside the total.
 LOGGED = ("prediction", "variance", "covariance", "ground", "spectral", "gain")

@@ -20,6 +20,7 @@ from latentmd.model import file as bundle
 from latentmd.model.surrogate import Surrogate
 from latentmd.molecule.chemistry import fingerprint, residue_tokens
 from latentmd.replicas.bonded import Bonded
+from latentmd.systems.builder import DEFAULT_FORCE_FIELDS
 from latentmd.training.conditions import suited, with_conditions, with_own_force_field
 from latentmd.training.config import TrainingConfig
 from latentmd.training.data import Data, Trajectories, read_source, split_data
@@ -119,7 +120,7 @@ def _manifest(
         "timestep": config.timestep,
         "hydrogen_mass": config.hydrogen_mass,
         "solvent": config.solvent,
-        "force_field": list(config.force_field) or _default_force_field(config),
+        "force_field": list(config.force_field or (DEFAULT_FORCE_FIELDS[config.solvent] if config.has_energy else ())),
         "split": data.names,
         "seed": config.seed,
         "slow_axes": surrogate.basis.n_slow,
@@ -142,14 +143,6 @@ def _bonded(data: Data, config: TrainingConfig) -> dict[str, object]:
     frames = some_frames(data.train, _BONDED_FRAMES).numpy()
     written = app.PDBFile(io.StringIO(data.pdb)).topology  # in whose order of bonds the model file is read
     return asdict(Bonded.of(written, frames, config.temperature))
-
-
-def _default_force_field(config: TrainingConfig) -> list[str]:
-    from latentmd.systems.builder import DEFAULT_FORCE_FIELDS
-
-    return [name for solvent, names in DEFAULT_FORCE_FIELDS.items() if solvent == config.solvent for name in names] * (
-        config.has_energy
-    )
 
 
 def training_reference(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 
 from latentmd.arrays import Bools, Doubles
 from latentmd.systems.toy.langevin import LangevinWorld
@@ -59,7 +60,6 @@ class DoubleWell(LangevinWorld):
         across = np.linspace(sign * start, sign * end, _POINTS)
         x = np.concatenate([below, across])
         scaled = self.potential(sign * x[:, None]) / self.kT
-        weight = np.exp(-scaled)
-        reached = np.concatenate([[0.0], np.cumsum(0.5 * (weight[1:] + weight[:-1]) * np.diff(x))])
+        reached = cumulative_trapezoid(np.exp(-scaled), x, initial=0)
         inner = (np.exp(scaled) * reached)[_POINTS:]
         return float(self.friction / self.kT * np.trapezoid(inner, across))

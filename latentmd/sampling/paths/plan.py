@@ -53,21 +53,9 @@ class PathPlan:
         structures = b"".join(np.round(x, 6).tobytes() for x in self.subject.structures)
         atoms = [(atom.name, atom.residue.name, atom.residue.index) for atom in molecule.topology.atoms()]
         given, model = hashlib.sha256(repr(atoms).encode() + structures).hexdigest(), self.subject.model.sha256
-        head: dict[str, object] = {
-            "command": "paths",
-            "molecule": given,
-            "model": model,
-            "protocol": asdict(molecule.protocol),
-        }
-        ends: dict[str, object] = {
-            "from": r.origin,
-            "to": r.target,
-            "time": r.time,
-            "every": r.interval,
-            "count": r.count,
-            "seed": r.seed,
-        }
-        return head | ends
+        head = {"command": "paths", "molecule": given, "model": model, "protocol": asdict(molecule.protocol)}
+        ends = {"from": r.origin, "to": r.target, "time": r.time, "every": r.interval}
+        return {**head, **ends, "count": r.count, "seed": r.seed}
 
 
 def make_plan(request: PathsRequest) -> PathPlan:

@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from latentmd.io.folder import Policy, policy_of
+from latentmd.io.progress import Progress
+from latentmd.sampling.run.stopping import RunResult
+from latentmd.systems.builder import Molecule, Solvent
 from latentmd.systems.protocol import DEFAULT_INPUTS, InputOptions
 from latentmd.units import parse_time
-
-if TYPE_CHECKING:
-    from latentmd.io.progress import Progress
-    from latentmd.sampling.run.stopping import RunResult
-    from latentmd.systems.builder import Molecule, Solvent
 
 Mode = Literal["model", "latent", "chains", "bias", "jumps", "md"]
 #: Options that only some modes have, as given; None where not given, times in ps.

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+from mdtraj import Topology
 
 from latentmd.analysis.features import EvaluationError
 from latentmd.io.atomic import write_json
@@ -23,6 +24,7 @@ from latentmd.io.trajectory_file import TrajectoryError
 from latentmd.model.file import package_version, read_manifest
 from latentmd.model.manifest import Manifest, ZeroShot
 from latentmd.model.zero_shot import next_commands, zero_shot_facts
+from latentmd.report.page import Section
 from latentmd.sampling.models import BOUND, OneMolecule, moves_alone
 from latentmd.sampling.run.clock import Budget, Deadline
 from latentmd.sampling.run.preparation import write_molecule
@@ -32,11 +34,6 @@ from latentmd.sampling.walkers import folder as files
 from latentmd.sampling.walkers.energies import in_words, judged, left_data, left_in_words, mended
 from latentmd.sampling.walkers.plan import RolloutPlan
 from latentmd.units import format_time, format_wall
-
-if TYPE_CHECKING:
-    from mdtraj import Topology
-
-    from latentmd.report.page import Section
 
 
 def trust(plan: RolloutPlan, found: ZeroShot | None) -> list[str]:
