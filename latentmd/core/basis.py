@@ -7,13 +7,10 @@ from torch import Tensor, nn
 class Basis(nn.Module):
     """Mean and matrix of a change of basis whose first `n_slow` axes are slow."""
 
-    mean: Tensor
-    matrix: Tensor
-
     def __init__(self, mean: Tensor, matrix: Tensor, n_slow: int) -> None:
         super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("matrix", matrix)
+        self.mean = nn.Buffer(mean)
+        self.matrix = nn.Buffer(matrix)
         self.n_slow = n_slow
 
 

@@ -38,13 +38,10 @@ class LatentStep(nn.Module):
 class Standardised(nn.Module):
     """A network whose inputs or outputs are in units of a deviation about a mean."""
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("scale", deviation.clamp_min(1e-6))
+        self.mean = nn.Buffer(mean.clone())
+        self.scale = nn.Buffer(deviation.clamp_min(1e-6))
 
 
 class AdaptiveBlock(nn.Module):
@@ -100,12 +97,9 @@ class LagEmbedding(nn.Module):
         if not 0 < shortest <= longest:
             raise ValueError(f"lag range is {shortest} to {longest}; expected 0 < shortest <= longest")
         span = torch.log(torch.tensor([shortest, longest], dtype=torch.float64))
-        self.register_buffer("centre", span.mean().float())
-        self.register_buffer("half_width", ((span[1] - span[0]) / 2).clamp_min(1e-3).float())
+        self.centre = nn.Buffer(span.mean().float())
+        self.half_width = nn.Buffer(((span[1] - span[0]) / 2).clamp_min(1e-3).float())
         self.project = mlp([5, width, width])
-
-    centre: Tensor
-    half_width: Tensor
 
     def forward(self, lag: Tensor) -> Tensor:
         """Features [batch, width] of lags [batch] in ps."""

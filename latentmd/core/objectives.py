@@ -42,11 +42,8 @@ class SIGReg(nn.Module):
     def __init__(self, weight: float = 0.1, slices: int = 256, knots: int = 17, seed: int = 0) -> None:
         super().__init__()
         self.weight, self.slices, self.seed = weight, slices, seed
-        self.register_buffer("t", torch.linspace(0, 3, knots))
-        self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # in checkpoints, so that a run can go on
-
-    t: Tensor
-    calls: Tensor
+        self.t = nn.Buffer(torch.linspace(0, 3, knots))
+        self.calls = nn.Buffer(torch.zeros((), dtype=torch.long))  # in checkpoints, so that a run can go on
 
     def forward(self, z: Tensor) -> Regularisation:
         """z [batch, axes]."""

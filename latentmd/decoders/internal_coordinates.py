@@ -1,7 +1,5 @@
 """Full-atom positions from bond lengths, angles and torsions, and back (Z-matrix and NeRF)."""
 
-# No postponed annotations here: torch.jit.script reads the types of buffers.
-
 import torch
 from torch import Tensor, nn
 
@@ -28,23 +26,6 @@ class InternalCoordinates(nn.Module):
     the first, by `orient_rotors`.
     """
 
-    order: Tensor
-    driver: Tensor
-    driver_index: Tensor
-    driver_kind: Tensor
-    offset: Tensor
-    offset_index: Tensor
-    rotor_hydrogens: Tensor
-    rotor_direction: Tensor
-    inverse: Tensor
-    bond_parent: Tensor
-    angle_parent: Tensor
-    torsion_parent: Tensor
-    base: Tensor
-    follows: Tensor
-    frame_of: Tensor
-    frames: Tensor
-
     def __init__(self, names: list[str], layout: ZMatrix) -> None:
         super().__init__()
         self.names = names
@@ -54,34 +35,29 @@ class InternalCoordinates(nn.Module):
         offsets = [k for k, i in enumerate(moved) if layout.driver[k] != i]
         self.n_drivers = len(drivers)
         rotors = [layout.rotors[moved[k]] for k in drivers if moved[k] in layout.rotors]
-        self._buffer("order", layout.order)
-        self._buffer("driver", [moved[k] for k in drivers])
-        self._buffer("driver_index", drivers)
-        self._buffer("driver_kind", [3 if moved[k] in layout.rotors else 0 for k in drivers])
-        self._buffer("offset", [moved[k] for k in offsets])
-        self._buffer("offset_index", offsets)
-        self.register_buffer("rotor_hydrogens", torch.tensor(rotors, dtype=torch.long).reshape(-1, 3))
-        self.register_buffer("rotor_direction", torch.ones(len(rotors), dtype=torch.long))
+        self.order = _whole(layout.order)
+        self.driver = _whole([moved[k] for k in drivers])
+        self.driver_index = _whole(drivers)
+        self.driver_kind = _whole([3 if moved[k] in layout.rotors else 0 for k in drivers])
+        self.offset = _whole([moved[k] for k in offsets])
+        self.offset_index = _whole(offsets)
+        self.rotor_hydrogens = nn.Buffer(torch.tensor(rotors, dtype=torch.long).reshape(-1, 3))
+        self.rotor_direction = nn.Buffer(torch.ones(len(rotors), dtype=torch.long))
         self._placement(layout)
-
-    def _buffer(self, name: str, values: list[int]) -> None:
-        self.register_buffer(name, torch.tensor(values, dtype=torch.long))
 
     def _placement(self, layout: ZMatrix) -> None:
         """Index buffers in placement order: of the parents, of the shared local frames and of the driver torsions."""
         place = {atom: k for k, atom in enumerate(layout.order)}
         root, second = layout.order[:2]
         triples = [(place[a], place[b], place[c]) for a, b, c in layout.parents]
-        self._buffer("inverse", [place[i] for i in range(self.n_atoms)])
-        self._buffer("bond_parent", [place[root], place[root], *(a for a, _, _ in triples)])
-        self._buffer("angle_parent", [place[second], *(b for _, b, _ in triples)])
-        self._buffer("torsion_parent", [c for _, _, c in triples])
+        self.inverse = _whole([place[i] for i in range(self.n_atoms)])
+        self.bond_parent = _whole([place[root], place[root], *(a for a, _, _ in triples)])
+        self.angle_parent = _whole([place[second], *(b for _, b, _ in triples)])
+        self.torsion_parent = _whole([c for _, _, c in triples])
         moved = {atom: k for k, atom in enumerate(layout.order[3:])}
-        self._buffer("base", [moved.get(i, 0) for i in layout.driver])
-        self.register_buffer(
-            "follows",
-            torch.tensor([float(i not in (-1, atom)) for atom, i in zip(layout.order[3:], layout.driver, strict=True)]),
-        )
+        self.base = _whole([moved.get(i, 0) for i in layout.driver])
+        pairs = zip(layout.order[3:], layout.driver, strict=True)
+        self.follows = nn.Buffer(torch.tensor([float(i not in (-1, atom)) for atom, i in pairs]))
         # Atoms on the same bond a-b share a local frame, which is computed once.
         self.bounds: list[int] = [3]
         self.frame_bounds: list[int] = [0]
@@ -94,8 +70,8 @@ class InternalCoordinates(nn.Module):
             frames += shared
             self.bounds.append(members[-1] + 1)
             self.frame_bounds.append(len(frames))
-        self._buffer("frame_of", frame_of)
-        self.register_buffer("frames", torch.tensor(frames, dtype=torch.long).reshape(-1, 3).t().contiguous())
+        self.frame_of = _whole(frame_of)
+        self.frames = nn.Buffer(torch.tensor(frames, dtype=torch.long).reshape(-1, 3).t().contiguous())
 
     @classmethod
     def from_topology(cls, topology: Topology) -> "InternalCoordinates":
@@ -149,6 +125,11 @@ class InternalCoordinates(nn.Module):
             x = torch.cat([x, a[:, own] + d[0] * u[:, own] + d[1] * m[:, own] + d[2] * n[:, own]], dim=1)
         x = (x - x.mean(dim=1, keepdim=True))[:, self.inverse]
         return x.permute(2, 1, 0).contiguous()
+
+
+def _whole(values: list[int]) -> Tensor:
+    """A buffer of whole numbers."""
+    return nn.Buffer(torch.tensor(values, dtype=torch.long))
 
 
 def _length(vectors: Tensor) -> Tensor:

@@ -97,14 +97,6 @@ def _deviation(raw: Tensor, kinds: Tensor, centre: Tensor) -> Tensor:
 class ResidueDecoder(nn.Module):
     """Torsions [batch, tokens, slots] and noise → positions [batch, atoms, 3] nm; KeyError for an unknown residue."""
 
-    mask: Tensor
-    hand: Tensor
-    slot_column: Tensor
-    slot_place: Tensor
-    centre: Tensor
-    coefficients: Tensor
-    root: Tensor
-
     def __init__(self, chain: Chain, table: dict[str, dict[str, Tensor]]) -> None:
         super().__init__()
         missing = sorted({t for t in chain.templates if t not in table})
@@ -113,11 +105,11 @@ class ResidueDecoder(nn.Module):
         self.coordinates = InternalCoordinates(list(chain.record.labels), chain.layout)
         n = chain.record.n_atoms
         self.n_atoms, self.n_bonds, self.n_angles = n, n - 1, n - 2
-        self.register_buffer("mask", torch.from_numpy(chain.mask).unsqueeze(0))
-        self.register_buffer("hand", torch.from_numpy(1.0 - 2.0 * chain.types[:, 2]).float().reshape(1, -1, 1))
+        self.mask = nn.Buffer(torch.from_numpy(chain.mask).unsqueeze(0))
+        self.hand = nn.Buffer(torch.from_numpy(1.0 - 2.0 * chain.types[:, 2]).float().reshape(1, -1, 1))
         slots = torch.from_numpy(chain.slots).flatten()
-        self.register_buffer("slot_place", (slots >= 0).nonzero().squeeze(-1))
-        self.register_buffer("slot_column", slots[slots >= 0])
+        self.slot_place = nn.Buffer((slots >= 0).nonzero().squeeze(-1))
+        self.slot_column = nn.Buffer(slots[slots >= 0])
         self.tokens = len(chain.templates)
         self.noise_size = sum(len(rest) for rest in chain.rest)
         size, features = 3 * n - 6, int(table[chain.templates[0]]["coefficients"].shape[0])
@@ -130,9 +122,9 @@ class ResidueDecoder(nn.Module):
             coefficients[token * features : (token + 1) * features, rest] = entry["coefficients"].float() * sign
             root[rest, done : done + len(rest)] = entry["root"].float() * sign.unsqueeze(1)
             done += len(rest)
-        self.register_buffer("centre", centre)
-        self.register_buffer("coefficients", coefficients)
-        self.register_buffer("root", root.t().contiguous())
+        self.centre = nn.Buffer(centre)
+        self.coefficients = nn.Buffer(coefficients)
+        self.root = nn.Buffer(root.t().contiguous())
 
     @torch.jit.export
     def angles(self, positions: Tensor) -> Tensor:

@@ -41,11 +41,10 @@ class PictureDecoder(nn.Module):
     """Tokens [batch, tokens, dim] → grey pictures [batch, size, size], a mean one and transposed convolutions."""
 
     noise_size: int = 0
-    mean: Tensor
 
     def __init__(self, tokens: int, dim: int, mean: Tensor, width: int = 256) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.clone())
+        self.mean = nn.Buffer(mean.clone())
         self.small = mean.shape[-1] // 16
         self.read = mlp([tokens * dim, width, _CHANNELS[0] * self.small**2])
         layers: list[nn.Module] = []

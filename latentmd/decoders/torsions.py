@@ -34,16 +34,6 @@ class TorsionDecoder(nn.Module):
     angles and offsets the less, the more atoms they carry.
     """
 
-    mean: Tensor
-    scale: Tensor
-    left: Tensor
-    spread: Tensor
-    phase: Tensor
-    rotor: Tensor
-    plain: Tensor
-    others: Tensor
-    hydrogens: Tensor
-
     def __init__(self, coordinates: InternalCoordinates, axes: int, width: int = 256) -> None:
         super().__init__()
         self.coordinates = coordinates
@@ -54,16 +44,16 @@ class TorsionDecoder(nn.Module):
         self.third = 2 * math.pi / 3
         self.n_rotors, self.n_plain = int((kind == 3).sum()), int((kind != 3).sum())
         self.n_drivers = self.n_rotors + self.n_plain
-        self.register_buffer("rotor", drivers[kind == 3])
-        self.register_buffer("plain", drivers[kind != 3])
-        self.register_buffer("others", torch.as_tensor(coordinates.offset_index))
-        self.register_buffer("hydrogens", coordinates.rotor_hydrogens.clone())
+        self.rotor = nn.Buffer(drivers[kind == 3])
+        self.plain = nn.Buffer(drivers[kind != 3])
+        self.others = nn.Buffer(torch.as_tensor(coordinates.offset_index))
+        self.hydrogens = nn.Buffer(coordinates.rotor_hydrogens.clone())
         n_rest = self.n_bonds + self.n_angles + len(self.others)
-        self.register_buffer("mean", torch.zeros(n_rest))
-        self.register_buffer("scale", torch.ones(n_rest))
-        self.register_buffer("left", torch.zeros(1, self.n_drivers + n_rest, dtype=torch.half))
-        self.register_buffer("spread", torch.ones(self.n_drivers, 2))
-        self.register_buffer("phase", torch.zeros(self.n_rotors))
+        self.mean = nn.Buffer(torch.zeros(n_rest))
+        self.scale = nn.Buffer(torch.ones(n_rest))
+        self.left = nn.Buffer(torch.zeros(1, self.n_drivers + n_rest, dtype=torch.half))
+        self.spread = nn.Buffer(torch.ones(self.n_drivers, 2))
+        self.phase = nn.Buffer(torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest
         self.linear = width == 0
         self.network: Any = mlp([axes, width, width, outputs]) if width else nn.Linear(axes, outputs)

@@ -118,16 +118,12 @@ class AtomEncoder(nn.Module):
 class MoleculeEncoder(AtomEncoder):
     """An `EGNNEncoder` bound to one molecule: the observation is the positions alone, [batch, atoms, 3] nm."""
 
-    features: Tensor
-    separation: Tensor
-    tokens: Tensor
-
     def __init__(self, encoder: EGNNEncoder, features: Tensor, separation: Tensor, tokens: Tensor) -> None:
         super().__init__()
         self.encoder = encoder
-        self.register_buffer("features", features)
-        self.register_buffer("separation", separation)
-        self.register_buffer("tokens", tokens)
+        self.features = nn.Buffer(features)
+        self.separation = nn.Buffer(separation)
+        self.tokens = nn.Buffer(tokens)
         self.n_tokens, self.width = int(tokens.max()) + 1, encoder.width
 
     def atoms(self, obs: Tensor) -> Tensor:

@@ -53,9 +53,6 @@ class FrameEncoder(nn.Module):
     frames things may move by more than their size.
     """
 
-    mean: Tensor
-    components: Tensor
-
     def __init__(
         self, observations: Tensor, tokens: int = 1, dim: int = 32, width: int = 256, features: int = 64
     ) -> None:
@@ -66,8 +63,8 @@ class FrameEncoder(nn.Module):
         self.tokens, self.dim = tokens, dim
         self.pool = nn.AvgPool2d(_HALF)
         mean, components = _principal_components(self.pool(observations[:, -1]).flatten(1))
-        self.register_buffer("mean", mean)
-        self.register_buffer("components", components)
+        self.mean = nn.Buffer(mean)
+        self.components = nn.Buffer(components)
         found = components.shape[1]
         self.look = mlp([found, width, width, features])
         self.look_beside = nn.Linear(found, features, bias=False)

@@ -1,6 +1,5 @@
 """Encoder of molecules of any size: messages within a cutoff over a neighbour list, memory linear in the atoms."""
 
-# No postponed annotations here: torch.jit.script reads the types of buffers.
 import warnings
 from collections.abc import Iterable
 
@@ -170,13 +169,6 @@ class GraphMoleculeEncoder(AtomEncoder):
     Of torsions that place a molecule beside another, which come last, it is told distance and angle as well.
     """
 
-    x: Tensor
-    quads: Tensor
-    own: Tensor
-    pairs: Tensor
-    bonds: Tensor
-    token: Tensor
-
     def __init__(self, encoder: GraphEncoder, data: MoleculeData, quads: Tensor, placing: int = 0) -> None:
         """Bind an encoder to a molecule with torsions of atoms [torsions, 4], the last `placing` between molecules."""
         super().__init__()
@@ -186,12 +178,11 @@ class GraphMoleculeEncoder(AtomEncoder):
         rows = [(of == t).nonzero()[:, 0] for t in range(self.n_tokens)]
         own = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=len(of))
         self.torsions = nn.Parameter(torch.randn(self.n_tokens, 2 * own.shape[1], encoder.dim) / own.shape[1] ** 0.5)
-        self.register_buffer("quads", quads)
-        self.register_buffer("own", own)
+        self.quads = nn.Buffer(quads)
+        self.own = nn.Buffer(own)
         self.most = 4000  # atoms at a time: memory of larger arrays is given back after each use, and that is slow
-        buffers = {"x": data.x, "pairs": data.edge_index, "bonds": data.edge_attr, "token": data.token}
-        for name, values in buffers.items():
-            self.register_buffer(name, values)
+        self.x, self.token = nn.Buffer(data.x), nn.Buffer(data.token)
+        self.pairs, self.bonds = nn.Buffer(data.edge_index), nn.Buffer(data.edge_attr)
 
     def atoms(self, obs: Tensor) -> Tensor:
         """Atom features [batch, atoms, width] of positions [batch, atoms, 3] nm."""

@@ -19,8 +19,6 @@ class _Round(nn.Module):
     c is a smooth cutoff, r̂ the direction of the minimum image, G the dot products among the vectors u_i and v_i.
     """
 
-    upper: Tensor
-
     def __init__(self, width: int, edge: int, vectors: int) -> None:
         super().__init__()
         self.receiver = nn.Linear(width, width)
@@ -30,7 +28,7 @@ class _Round(nn.Module):
         self.along = nn.Linear(width, vectors, bias=False)
         self.drag = nn.Linear(width, vectors, bias=False)
         channels = vectors + 1
-        self.register_buffer("upper", torch.triu_indices(channels, channels))
+        self.upper = nn.Buffer(torch.triu_indices(channels, channels))
         self.norm = nn.LayerNorm(width)
         self.change = mlp([2 * width + channels * (channels + 1) // 2, width, width])
 
@@ -57,10 +55,6 @@ class ParticleEncoder(nn.Module):
     others.
     """
 
-    centres: Tensor
-    mean: Tensor
-    scale: Tensor
-
     def __init__(
         self, observations: Tensor, box: float, cutoff: float, dim: int = 16, width: int = 32, depth: int = 2
     ) -> None:
@@ -68,10 +62,10 @@ class ParticleEncoder(nn.Module):
         self.dimensions = observations.shape[-1] // 2
         self.box, self.cutoff = box, min(cutoff, box / 2)
         self.speed = float(observations[..., self.dimensions :].square().mean().sqrt())
-        self.register_buffer("centres", torch.linspace(0.0, 1.0, _RADIAL))
+        self.centres = nn.Buffer(torch.linspace(0.0, 1.0, _RADIAL))
         counts = torch.cat([self._around(part)[3].flatten(0, 1) for part in observations.split(_AT_A_TIME)])
-        self.register_buffer("mean", counts.mean(0))
-        self.register_buffer("scale", counts.std(0).clamp_min(1e-3))
+        self.mean = nn.Buffer(counts.mean(0))
+        self.scale = nn.Buffer(counts.std(0).clamp_min(1e-3))
         self.embed = mlp([1 + _RADIAL, width, width])
         # Edge features: radial functions, relative speed, relative velocity along the line of centres.
         self.rounds = nn.ModuleList([_Round(width, _RADIAL + 2, _VECTORS) for _ in range(depth)])

@@ -39,13 +39,10 @@ class EnergyHead(nn.Module):
 class LatentEnergyHead(nn.Module):
     """E[U | z] and Var[U | z] from the latent axes alone, by Gaussian likelihood; U fluctuates at fixed z."""
 
-    mean: Tensor
-    spread: Tensor
-
     def __init__(self, axes: int, mean: float, spread: float, width: int = 128) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("spread", torch.tensor(spread))
+        self.mean = nn.Buffer(torch.tensor(mean))
+        self.spread = nn.Buffer(torch.tensor(spread))
         self.network = mlp([axes, width, width, 2], last_zero=True)
 
     def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Energy in the functional form of molecular mechanics, linear in its parameters and therefore fitted exactly."""
 
-# No postponed annotations here: torch.jit.script reads the types of buffers.
 import warnings
 from collections.abc import Sequence
 
@@ -34,19 +33,6 @@ class MechanicsPrior(nn.Module):
     bond is more than 0.001 nm off the constrained length holds them in hosts without constraints.
     """
 
-    bonds: Tensor
-    angles: Tensor
-    torsions: Tensor
-    pairs: Tensor
-    heads: Tensor
-    tails: Tensor
-    held: Tensor
-    lengths: Tensor
-    stiffness: Tensor
-    mean: Tensor
-    parameters_: Tensor
-    offset: Tensor
-
     def __init__(self, topology: Topology) -> None:
         super().__init__()
         record = chemistry(topology)
@@ -61,17 +47,19 @@ class MechanicsPrior(nn.Module):
         close = [{i, *around, *(k for j in around for k in near[j])} for i, around in enumerate(near)]
         pairs = [(i, j) for i in range(len(near)) for j in range(i) if j not in close[i]]
         pairs = pairs if record.n_atoms <= _PAIR_ATOMS else []
-        lists = {"bonds": bonds, "angles": angles, "torsions": torsions, "pairs": pairs, "held": held}
-        for (name, rows), atoms in zip(lists.items(), (2, 3, 4, 2, 2), strict=True):
-            self.register_buffer(name, torch.tensor(rows, dtype=torch.long).reshape(-1, atoms))
+        lists = zip((bonds, angles, torsions, pairs, held), (2, 3, 4, 2, 2), strict=True)
+        self.bonds, self.angles, self.torsions, self.pairs, self.held = (
+            nn.Buffer(torch.tensor(rows, dtype=torch.long).reshape(-1, atoms)) for rows, atoms in lists
+        )
         ends = torch.tensor(_ends(bonds, angles, torsions, pairs), dtype=torch.long).reshape(-1, 2)
-        self.register_buffer("heads", ends[:, 0].contiguous())
-        self.register_buffer("tails", ends[:, 1].contiguous())
+        self.heads = nn.Buffer(ends[:, 0].contiguous())
+        self.tails = nn.Buffer(ends[:, 1].contiguous())
         self.slack = _SLACK
         size = 2 * len(bonds) + 2 * len(angles) + 3 * len(torsions) + 4 * len(pairs)
-        shapes = {"lengths": [len(held)], "stiffness": [], "mean": [size], "parameters_": [size], "offset": []}
-        for name, shape in shapes.items():
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+        shapes: tuple[list[int], ...] = ([len(held)], [], [size], [size], [])
+        self.lengths, self.stiffness, self.mean, self.parameters_, self.offset = (
+            nn.Buffer(torch.zeros(shape, dtype=torch.float64)) for shape in shapes
+        )
 
     def terms(self, positions: Tensor) -> Tensor:
         """Values f of all terms, [batch, atoms, 3] nm → [batch, terms]."""

@@ -32,11 +32,11 @@ class BoundPeptide(nn.Module):
         self.n_atoms, self.n_tokens = int(chain.record.n_atoms), len(chain.names)
         self.dim, self.n_slow = int(model.config.dim), int(model.config.n_slow)
         self.axes = self.n_slow + 2 * int(chain.mask.shape[1])  # of a token
-        self.register_buffer("types", torch.from_numpy(chain.types).unsqueeze(0))
-        self.register_buffer("mask", torch.from_numpy(chain.mask).unsqueeze(0))
-        self.register_buffer("pairs", _clash_pairs(chain))
-        self.register_buffer("inverse", torch.linalg.inv(model.basis.matrix.double()).float())
-        self.register_buffer("hand", torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
+        self.types = nn.Buffer(torch.from_numpy(chain.types).unsqueeze(0))
+        self.mask = nn.Buffer(torch.from_numpy(chain.mask).unsqueeze(0))
+        self.pairs = nn.Buffer(_clash_pairs(chain))
+        self.inverse = nn.Buffer(torch.linalg.inv(model.basis.matrix.double()).float())
+        self.hand = nn.Buffer(torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0]))
         self.clash, self.no_energy = _CLASH**2, NO_ENERGY
         self.torsion_noise = int(chain.mask.size)
         self.move_noise = self.torsion_noise
@@ -48,12 +48,6 @@ class BoundPeptide(nn.Module):
         """Tilt every step from now on."""
         self.tilt, self.move_noise = tilt, tilt.proposals * self.torsion_noise + 1
         self.step_noise = _TRIES * self.move_noise
-
-    types: Tensor
-    mask: Tensor
-    pairs: Tensor
-    inverse: Tensor
-    hand: Tensor
 
     @torch.jit.export
     def angles(self, positions: Tensor) -> Tensor:

@@ -25,9 +25,7 @@ class _Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         half = width // heads // 2
-        self.register_buffer("rates", 2 * math.pi / torch.logspace(math.log10(2.0), math.log10(256.0), half))
-
-    rates: Tensor
+        self.rates = nn.Buffer(2 * math.pi / torch.logspace(math.log10(2.0), math.log10(256.0), half))
 
     def forward(self, h: Tensor, position: Tensor) -> Tensor:
         batch, length, width = h.shape

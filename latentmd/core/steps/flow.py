@@ -82,8 +82,6 @@ class FlowPredictor(LatentStep):
     conditional flow.
     """
 
-    centres: Tensor
-
     def __init__(
         self,
         dim: int,
@@ -96,7 +94,7 @@ class FlowPredictor(LatentStep):
     ) -> None:
         super().__init__()
         self.size = dim * tokens
-        self.register_buffer("centres", torch.zeros(1, self.size) if centres is None else centres.clone())
+        self.centres = nn.Buffer(torch.zeros(1, self.size) if centres is None else centres.clone())
         self.cells = self.centres.shape[0]
         self.lag = LagEmbedding(lags[0], lags[1], 32)
         self.weights = TokenTrunk(self.size + self.cells, self.cells, 32, width, 2)

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentmd.core.layers import LagEmbedding, Lags, LatentStep, TokenTrunk
 
@@ -20,14 +20,10 @@ class MixturePredictor(LatentStep):
         n = self.size
         self.trunk = TokenTrunk(n, components * (1 + n + n * (n + 1) // 2), 32, width, depth)
         rows, columns = torch.tril_indices(n, n)
-        self.register_buffer("rows", rows)
-        self.register_buffer("columns", columns)
-        self.register_buffer("anchors", torch.randn(components, n, generator=torch.Generator().manual_seed(0)))
+        self.rows = nn.Buffer(rows)
+        self.columns = nn.Buffer(columns)
+        self.anchors = nn.Buffer(torch.randn(components, n, generator=torch.Generator().manual_seed(0)))
         self.noise_size = n + 1
-
-    rows: Tensor
-    columns: Tensor
-    anchors: Tensor
 
     def mixture(self, z: Tensor, lag: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights [batch, M], means [batch, M, n] and Cholesky factors [batch, M, n, n] with n = tokens · dim."""

@@ -26,10 +26,8 @@ class Tilt(nn.Module):
     def __init__(self, mask: Tensor, proposals: int = 2, width: int = 32, limit: float = 2.0) -> None:
         super().__init__()
         self.limit, self.proposals = limit, proposals
-        self.register_buffer("mask", mask)
+        self.mask = nn.Buffer(mask)
         self.network = mlp([mask.numel() * (2 * HARMONICS + 1), width, width, 1], last_zero=True)
-
-    mask: Tensor
 
     def forward(self, angles: Tensor) -> Tensor:
         """ln w [batch] of torsions [batch, tokens, slots]."""
