@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentmd.model.file import script
+
 
 def check_encoder(encoder: nn.Module, observation: Tensor, *, tolerance: float = 1e-5) -> Tensor:
     """Tokens [batch, tokens, dim] that depend on nothing but the observation [batch, ...]; returns them.
@@ -34,7 +36,7 @@ def check_encoder(encoder: nn.Module, observation: Tensor, *, tolerance: float =
     _close(observation, before, 0.0, "the observation was changed")
     _close(_frozen(encoder, observation), z, 0.0, "the same call gave another answer")
     _check_rows(lambda rows: _frozen(encoder, observation[rows]), z, tolerance)
-    _close(_frozen(_scripted(encoder), observation), z, tolerance, "scripted and eager tokens differ")
+    _close(_frozen(script(encoder), observation), z, tolerance, "scripted and eager tokens differ")
     return z
 
 
@@ -96,7 +98,7 @@ def check_predictor(predictor: nn.Module, z: Tensor, lag: Tensor, *, tolerance: 
         other = _frozen(step, z, lag, torch.randn(noise.shape, generator=generator).to(z))
         assert not torch.equal(out, other), "another noise gave the same step; the noise must decide the draw"
     _check_rows(lambda rows: _frozen(step, z[rows], lag[rows], noise[rows]), out, tolerance)
-    _close(_frozen(_scripted(predictor).step, z, lag, noise), out, tolerance, "scripted and eager steps differ")
+    _close(_frozen(script(predictor).step, z, lag, noise), out, tolerance, "scripted and eager steps differ")
     return out
 
 
@@ -121,7 +123,7 @@ def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: 
     _close(x.mean(dim=1), torch.zeros_like(x[:, 0]), tolerance, "the structures are not centred")
     _check_no_hidden_draw(decoder, x, axes, noise)
     _check_rows(lambda rows: _frozen(decoder, axes[rows], noise[rows]), x, tolerance)
-    _close(_frozen(_scripted(decoder), axes, noise), x, tolerance, "scripted and eager structures differ")
+    _close(_frozen(script(decoder), axes, noise), x, tolerance, "scripted and eager structures differ")
     return x
 
 
@@ -135,12 +137,6 @@ def _frozen(function: Any, *arguments: Tensor) -> Tensor:
     with torch.no_grad():
         out: Tensor = function(*arguments)
     return out
-
-
-def _scripted(module: nn.Module) -> Any:
-    from latentmd.model.file import script
-
-    return script(module)
 
 
 def _close(found: Tensor, expected: Tensor, tolerance: float, message: str) -> None:

@@ -166,8 +166,7 @@ def untrained_surrogate(alanine_topology: Any, alanine_runs: list[Any], perturb:
     from latentmd.core.steps import ConditionalFlow, FlowPredictor
     from latentmd.decoders.internal_coordinates import InternalCoordinates
     from latentmd.decoders.torsions import TorsionDecoder
-    from latentmd.heads.energy import EnergyHead, LatentEnergyHead
-    from latentmd.heads.mechanics import MechanicsPrior
+    from latentmd.heads.energy import EnergyHead, LatentEnergyHead, MechanicsPrior
     from latentmd.model.surrogate import Surrogate
     from latentmd.training.config import EncoderConfig, TrainingConfig
     from latentmd.training.stages import new_encoder

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from latentmd.core.layers import zeroed
+
 MAX_OFFSET = 8  # relative positions are told apart up to this many tokens
 
 
@@ -18,9 +20,7 @@ class ChainBlock(nn.Module):
         self.heads, self.causal, self.furthest = heads, causal, MAX_OFFSET
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=False)
         self.norm_change = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(condition, 6 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.modulation = zeroed(nn.Linear(condition, 6 * width))
         self.project = nn.Linear(width, 3 * width)
         self.collect = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(heads, 2 * MAX_OFFSET + 1))

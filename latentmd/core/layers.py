@@ -6,16 +6,20 @@ import torch
 from torch import Tensor, nn
 
 
+def zeroed(layer: nn.Module) -> nn.Module:
+    """A layer that begins with weights and biases of zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 def mlp(sizes: list[int], last_zero: bool = False) -> nn.Sequential:
     """Linear layers with SiLU between them; `last_zero` starts the output at zero (identity residuals)."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.SiLU()]
-    last = layers[-2]
     if last_zero:
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        zeroed(layers[-2])
     return nn.Sequential(*layers[:-1])
 
 
@@ -50,12 +54,10 @@ class AdaptiveBlock(nn.Module):
     def __init__(self, width: int, condition: int, mix_tokens: bool) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(condition, 3 * width)
+        self.modulation = zeroed(nn.Linear(condition, 3 * width))
         self.inner = nn.Linear(width, width)
         self.pooled = nn.Linear(width, width, bias=False) if mix_tokens else None
         self.outer = nn.Linear(width, width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
         """Tokens of the shape of h [batch, tokens, width], given a condition [batch, condition]."""
@@ -76,9 +78,7 @@ class TokenTrunk(nn.Module):
         super().__init__()
         self.read = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList([AdaptiveBlock(width, condition, mix_tokens) for _ in range(depth)])
-        self.write = nn.Linear(width, outputs)
-        nn.init.zeros_(self.write.weight)
-        nn.init.zeros_(self.write.bias)
+        self.write = zeroed(nn.Linear(width, outputs))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Tokens [batch, tokens, outputs] of x [batch, tokens, inputs], given a condition [batch, condition]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from latentmd.io.formats import ascii_path
 _PART = 1 << 24  # bytes copied at a time
 
 
-class FrameWriter:
+class FrameWriter(AbstractContextManager["FrameWriter"]):
     """Appends frames to an XTC file; after every call the file on disk ends with a whole frame.
 
     An XTC file is its frames one after another. Frames are encoded in a hidden file beside it and then appended, since
@@ -70,9 +71,6 @@ class FrameWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> FrameWriter:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,6 +1,6 @@
 """A model of many peptides bound to one of them: the interface of a surrogate of one molecule."""
 
-# No postponed annotations here: torch.jit.script reads the types of buffers.
+# No postponed annotations here: torch.jit.script reads them.
 import networkx
 import torch
 from torch import Tensor, nn

@@ -17,8 +17,7 @@ from latentmd.core.steps import ConditionalFlow, ResidualPredictor
 from latentmd.decoders.internal_coordinates import InternalCoordinates
 from latentmd.decoders.torsions import TorsionDecoder
 from latentmd.encoders.egnn import AtomEncoder
-from latentmd.heads.energy import EnergyHead, LatentEnergyHead
-from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.heads.energy import EnergyHead, LatentEnergyHead, MechanicsPrior
 from latentmd.io.atomic import write_npz
 from latentmd.model.manifest import Landmarks
 from latentmd.model.surrogate import Surrogate
@@ -301,6 +300,5 @@ def some_frames(trajectories: list[NDArray[np.float32]], frames: int = STATISTIC
 def new_encoder(topology: Any, config: TrainingConfig, frames: Tensor | None = None) -> AtomEncoder:
     """The untrained encoder of one molecule that the configuration names."""
     seen = Observed(torch.zeros(0, topology.n_atoms, 3) if frames is None else frames, topology)
-    encoder: Any = encoder_of(config.encoder.kind, True).build(seen, config.encoder)
-    made: AtomEncoder = encoder
-    return made
+    encoder: AtomEncoder = encoder_of(config.encoder.kind, True).build(seen, config.encoder)
+    return encoder

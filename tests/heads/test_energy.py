@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from latentmd.evaluation.frames import engine_forces
-from latentmd.heads.energy import EnergyHead, LatentEnergyHead
-from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.heads.energy import EnergyHead, LatentEnergyHead, MechanicsPrior
 from latentmd.io.trajectory import load_topology
 from latentmd.model.file import script
 from latentmd.systems.builder import Protocol, build

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentmd.heads.mechanics import MechanicsPrior
+from latentmd.heads.energy import MechanicsPrior
 from latentmd.molecule.checks import bond_angles, bond_lengths, torsions
 from latentmd.testing import random_rotation
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from latentmd.core.layers import LagEmbedding
+from latentmd.core.layers import LagEmbedding, zeroed
 from latentmd.core.steps.flow import time_features
 
 _LAG_WIDTH = 32
@@ -52,9 +52,7 @@ class _AttentionBlock(nn.Module):
         self.inner, self.outer = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.parts = 3 if tokens else 2
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(width, 3 * self.parts * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.modulation = zeroed(nn.Linear(width, 3 * self.parts * width))
 
     def forward(self, h: Tensor, condition: Tensor, position: Tensor) -> Tensor:
         """h and condition [batch, frames, tokens, width], position [batch, frames] in frames."""
@@ -117,9 +115,7 @@ class MaskedTrajectory(nn.Module):
         )
         self.blocks = nn.ModuleList([_AttentionBlock(c.width, c.heads, c.several_tokens) for _ in range(c.depth)])
         self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
-        self.write = nn.Linear(c.width, c.dim)
-        nn.init.zeros_(self.write.weight)
-        nn.init.zeros_(self.write.bias)
+        self.write = zeroed(nn.Linear(c.width, c.dim))
 
     def velocity(
         self, x: Tensor, u: Tensor, known: Tensor, mask: Tensor, times: Tensor, context: Tensor | None = None

@@ -170,11 +170,8 @@ def _alone(panel: Panel, width: float = 4.0) -> bytes:
 
 
 def _histograms(run: RunFrames) -> bytes:
-    count = min(len(run.spec.names), _HISTOGRAMS)
-    made, axes = figures.figure(-(-count // 5), min(count, 5), width=2.0, height=1.7)
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    for column, axis in enumerate(axes[:count]):
+    made, axes = figures.panels(min(len(run.spec.names), _HISTOGRAMS), 5, width=2.0, height=1.7)
+    for column, axis in enumerate(axes):
         histogram(axis, run, column)
     return figures.png(made)
 

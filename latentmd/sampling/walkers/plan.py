@@ -1,4 +1,4 @@
-"""Plan of a run of walkers: everything checked, nothing written yet."""
+"""Plan of a run of walkers: everything checked, nothing written yet; and how latent steps and MD fit into a cycle."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from latentmd.model.file import Manifest
+from latentmd.model.manifest import Manifest, split_time
+from latentmd.model.peptide_file import PeptideManifest
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.models import Model
 from latentmd.sampling.run.options import WalkerOptions
@@ -115,3 +116,73 @@ def request_of(command: str, settings: WalkerOptions, prepared: Prepared, model:
         **({} if settings.settle or model is None else {"settle": False}),
         **({} if usual else {"equilibration": settings.equilibration}),
     }  # fmt: skip
+
+
+_CYCLE = 1000.0  # default length of a cycle, ps
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of a cycle, of so many ps; a frame may be saved at its end."""
+
+    kind: Literal["latent", "md"]
+    duration: float
+    save: bool
+
+
+def cycle_plan(length: float, burst: float, interval: float) -> list[Segment]:
+    """Segments of one cycle: latent steps, the last of them shortened so that MD ends the cycle exactly. Times in ps.
+
+    Example:
+        >>> [(s.kind, s.duration) for s in cycle_plan(300.0, 2.0, 100.0)]
+        [('latent', 100.0), ('latent', 100.0), ('latent', 98.0), ('md', 2.0)]
+    """
+    plan, now, turn = [], 0.0, length - burst
+    for frame in range(1, round(length / interval) + 1):
+        end = frame * interval
+        if now < turn - 1e-9:
+            step = min(end, turn)
+            plan.append(Segment("latent", step - now, step > end - 1e-9))
+            now = step
+        if now < end - 1e-9:
+            plan.append(Segment("md", end - now, True))
+            now = end
+    return plan
+
+
+def cycle_length(s: WalkerOptions, manifest: Manifest | PeptideManifest, timestep: float) -> float:
+    """Length of a cycle in ps: as asked for, or about 1 ns; the time step of the MD is in ps too.
+
+    ValueError where the model has no step of a length that the cycle needs, or the MD in it is no number of time steps.
+    """
+    lags = f"{format_time(manifest.lag[0])} to {format_time(manifest.lag[1])}"
+    try:
+        split_time(s.interval, manifest.lag)
+    except ValueError as error:
+        raise ValueError(
+            f"--save-every is {format_time(s.interval)}; the model's steps are {lags}: expected a multiple of a step "
+            f"in that range, such as {format_time(manifest.lag[1])}"
+        ) from error
+    if s.mode == "latent":
+        return s.interval
+    cycle = s.cycle if s.cycle is not None else s.interval * max(1, round(min(_CYCLE, s.time) / s.interval))
+    if not multiple(cycle, s.interval):
+        raise ValueError(
+            f"--cycle is {format_time(cycle)}; expected a multiple of --save-every, {format_time(s.interval)}"
+        )
+    if not timestep <= s.burst < cycle:
+        raise ValueError(f"--burst is {format_time(s.burst)}; expected less than the cycle, {format_time(cycle)}")
+    if not multiple(s.burst, timestep):
+        raise ValueError(
+            f"--burst is {format_time(s.burst)}; expected a multiple of the time step, {format_time(timestep)}"
+        )
+    for segment in cycle_plan(cycle, s.burst, s.interval):
+        if segment.kind == "latent":
+            try:
+                split_time(segment.duration, manifest.lag)
+            except ValueError as error:
+                raise ValueError(
+                    f"with --burst {format_time(s.burst)} the last latent step of a cycle would be "
+                    f"{format_time(segment.duration)}; the model's steps are {lags}: change --burst"
+                ) from error
+    return cycle

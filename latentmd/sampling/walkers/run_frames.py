@@ -17,7 +17,7 @@ from latentmd.analysis.features import FeatureSpec, torsion_spec
 from latentmd.arrays import Floats
 from latentmd.io.formats import ascii_path
 from latentmd.io.provenance import read_provenance
-from latentmd.model.file import Reference
+from latentmd.model.manifest import Reference
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.settle import EnergyRange

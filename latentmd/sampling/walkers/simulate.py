@@ -25,11 +25,18 @@ from latentmd.sampling.run.options import DEFAULT_WALL, OF_JUMPS, Given, Mode, R
 from latentmd.sampling.run.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
 from latentmd.sampling.run.stopping import RunResult
-from latentmd.sampling.walkers.alternation import cycle_length
 from latentmd.sampling.walkers.energies import energy_range
 from latentmd.sampling.walkers.folder import WALKERS, States, unfinished
 from latentmd.sampling.walkers.md import md_plan
-from latentmd.sampling.walkers.plan import RolloutPlan, batches, check_times, processes_for, request_of, share
+from latentmd.sampling.walkers.plan import (
+    RolloutPlan,
+    batches,
+    check_times,
+    cycle_length,
+    processes_for,
+    request_of,
+    share,
+)
 from latentmd.sampling.walkers.run import execute
 from latentmd.systems.molecule import Molecule
 from latentmd.systems.protocol import Protocol
@@ -106,8 +113,7 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
 
 def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alone: bool) -> list[Job]:
     """Jobs of latent rollouts, or of alternation with MD by OpenMM (alone, one by one) or by the replica engine."""
-    from latentmd.sampling.walkers.latent import LatentJob  # these load torch
-    from latentmd.sampling.walkers.moved import AlternateJob
+    from latentmd.sampling.walkers.moved import AlternateJob, LatentJob  # loads torch
 
     assert plan.model is not None
     s, used = plan.settings, plan.model.bind(plan.prepared, folder)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from latentmd.sampling.run.options import WalkerOptions
-from latentmd.sampling.walkers.alternation import cycle_length, cycle_plan
+from latentmd.sampling.walkers.plan import cycle_length, cycle_plan
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from latentmd.replicas.settle import EnergyRange
 from latentmd.sampling.walkers.folder import trajectory_path
-from latentmd.sampling.walkers.latent import LatentJob
+from latentmd.sampling.walkers.moved import LatentJob
 
 ENERGIES = EnergyRange(-115.0, -73.0, -20.0)  # of alanine dipeptide at 350 K, roughly
 
@@ -38,7 +38,7 @@ def test_every_frame_is_settled_and_sound_or_as_it_was_decoded(
 def test_a_stopped_batch_goes_on(
     prepared: Any, settings: Any, run_job: Any, ou_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latentmd.sampling.walkers.latent._BLOCK", 2 * 2 * 22)
+    monkeypatch.setattr("latentmd.sampling.walkers.moved._BLOCK", 2 * 2 * 22)
     s = settings("latent", 200.0, 50.0)
     run_job(_job(prepared, s, tmp_path / "a", ou_bundle))
     halves = run_job(_job(prepared, s, tmp_path / "b", ou_bundle), stop_after=2)

@@ -10,7 +10,7 @@ import pytest
 
 from latentmd.io.provenance import Provenance
 from latentmd.io.writer import FrameWriter
-from latentmd.model.file import Ramachandran, Reference
+from latentmd.model.manifest import Ramachandran, Reference
 from latentmd.sampling.walkers.folder import PROVENANCE, TOPOLOGY, trajectory_path
 from latentmd.sampling.walkers.run_frames import describe, read_run
 
