@@ -12,10 +12,11 @@ import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import openmm
+from rich.table import Table
 
 from latentmd import interpreter
 from latentmd.analysis.metric import Document
@@ -24,9 +25,6 @@ from latentmd.replicas.engine import ReplicaEngine
 from latentmd.replicas.replicas import Replicas
 from latentmd.report import figures, tables
 from latentmd.systems.molecule import Molecule
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 REPLICA_MD = "plain MD, replica engine"
 REPLICAS = 32  # together in a comparison, which is about the most that `latentmd md` gives a core

@@ -45,6 +45,14 @@ def figure(rows: int, columns: int, width: float = 3.1, height: float = 2.6) -> 
     return made, list(axes.ravel())
 
 
+def panels(count: int, columns: int, width: float = 3.1, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, in rows of so many at the most; the last row may end early."""
+    made, axes = figure(-(-count // columns), min(count, columns), width, height)
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    return made, axes[:count]
+
+
 def grid(sizes: Sequence[Sequence[float]], above: int, below: int) -> tuple[Figure, list[Axes]]:
     """Panels in rows of `sizes` (heights, widths) in inches; in the last row a wide one beside `below` flat ones."""
     from matplotlib import rc_context
@@ -138,11 +146,8 @@ def _both(axis: Axes, x: Floats, pair: Sequence[Floats], **style: Any) -> None:
 
 def histograms(names: Sequence[str], reference: Sequence[Floats], generated: Sequence[Floats], torsions: bool) -> bytes:
     """Densities of up to forty features of runs (frames, features); torsions are in radians, drawn in degrees."""
-    count = min(len(names), _MAX_PANELS)
-    made, axes = figure(-(-count // 4), min(count, 4), height=2.1)
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    for column, axis in enumerate(axes[:count]):
+    made, axes = panels(min(len(names), _MAX_PANELS), 4, height=2.1)
+    for column, axis in enumerate(axes):
         sets = [np.concatenate([r[:, column] for r in runs]) for runs in (reference, generated)]
         if torsions:
             centres = np.rad2deg(-np.pi + (np.arange(TORSION_GRID.bins) + 0.5) * 2 * np.pi / TORSION_GRID.bins)
@@ -161,16 +166,13 @@ def kinetics(curves: Document, interval: float, lag: int) -> bytes | None:
     """Implied timescales, Chapman-Kolmogorov test and torsion autocorrelations of a comparison, where it has any."""
     correlations = dict(list(curves.get("correlations", {}).items())[:4])
     used = 2 * ("timescales" in curves)
-    panels = used + len(correlations)
-    if panels == 0:
+    if not used and not correlations:
         return None
-    made, axes = figure(-(-panels // 3), min(panels, 3))
-    for axis in axes[panels:]:
-        axis.set_axis_off()
+    made, axes = panels(used + len(correlations), 3)
     if used:
         _timescale_panel(axes[0], curves["timescales"])
         _chapman_panel(axes[1], curves["chapman_kolmogorov"], lag * interval)
-    for axis, (name, (md, own)) in zip(axes[used:], correlations.items(), strict=False):
+    for axis, (name, (md, own)) in zip(axes[used:], correlations.items(), strict=True):
         shown = np.full(len(md), np.nan)  # the generated set's may be shorter
         shown[: len(own)] = own[: len(md)]
         _both(axis, interval * np.arange(len(md)), [md, shown], lw=1.2)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from latentmd.analysis.metric import SHARE, Metric
 from latentmd.units import percent
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _BASELINES_PER_TABLE = 3  # fits a terminal of 80 columns
 GROUPS: tuple[str, ...] = ("distribution", "thermodynamics", "kinetics", "sampling", "structure", "shape", "energy")
@@ -92,8 +91,6 @@ def listing(
     title: str, headings: Sequence[str], rows: Iterable[Sequence[str]] = (), left: int = 1, **more: Any
 ) -> Table:
     """A table for the terminal, its first columns to the left, with further options of all of them."""
-    from rich.table import Table
-
     made = Table(title=title, title_justify="left")
     for index, heading in enumerate(headings):
         made.add_column(heading, justify="left" if index < left else "right", **more)
@@ -120,8 +117,6 @@ def print_tables(
     title: str, metrics: Sequence[Metric], baselines: Mapping[str, Sequence[Metric]], notes: Sequence[str]
 ) -> None:
     """Print an evaluation: value and 95 % interval, reference, floors, seeds, the baselines, and notes."""
-    from rich.console import Console
-
     console = Console()
     main = listing(title, ("metric", "generated", "reference", "floor"), overflow="fold")
     for group in GROUPS:

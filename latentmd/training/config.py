@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -25,22 +26,20 @@ class ConfigSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def predictor_kind(kind: str, of_molecules: bool = True) -> str:
-    """A kind of predictor, once it is known that there is one."""
-    predictor_of(kind, of_molecules)
-    return kind
+def known_kind(part_of: Callable[[str, bool], object], of_molecules: bool = True) -> AfterValidator:
+    """Validator of the kind of a part: `part_of` (`predictor_of`, `encoder_of`) refuses one that there is not."""
 
+    def checked(kind: str) -> str:
+        part_of(kind, of_molecules)
+        return kind
 
-def encoder_kind(kind: str, of_molecules: bool = True) -> str:
-    """A kind of encoder, once it is known that there is one."""
-    encoder_of(kind, of_molecules)
-    return kind
+    return AfterValidator(checked)
 
 
 class EncoderConfig(ConfigSection):
     """Message-passing encoder: "egnn" over all pairs of atoms, "graph" over those within `cutoff` nm."""
 
-    kind: Annotated[str, AfterValidator(encoder_kind)] = "egnn"
+    kind: Annotated[str, known_kind(encoder_of)] = "egnn"
     cutoff: float = Field(0.6, gt=0)
     token_dim: int = Field(16, ge=2)
     width: int = Field(48, ge=8)
@@ -128,7 +127,7 @@ class FlowConfig(Steps):
 class PredictorConfig(FlowConfig):
     """Stage 3: stochastic predictor of the slow axes, for lags (ps) log-uniform in a range."""
 
-    kind: Annotated[str, AfterValidator(predictor_kind)] = "flow"
+    kind: Annotated[str, known_kind(predictor_of)] = "flow"
     lag: tuple[float, float] = (10.0, 200.0)
     cells: int = Field(24, ge=1)
     components: int = Field(24, ge=1)

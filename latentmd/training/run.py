@@ -15,7 +15,7 @@ import torch
 from latentmd.io.atomic import write_json
 from latentmd.io.folder import FolderLock, RunFiles, claim_folder
 from latentmd.io.progress import Progress
-from latentmd.report.figures import figure, png
+from latentmd.report.figures import panels, png
 from latentmd.training.loop import Stage, run_stage
 from latentmd.units import format_wall
 
@@ -39,11 +39,8 @@ def read_log(path: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
 def plot_training(log: Path) -> bytes:
     """Draw the training log as PNG, a panel for each stage; that of the JEPA states its rank and deviations."""
     curves = read_log(log)
-    columns = min(4, len(curves))
-    made, axes = figure(-(-len(curves) // columns), columns)
-    for axis in axes[len(curves) :]:
-        axis.set_axis_off()
-    for axis, (stage, quantities) in zip(axes, curves.items(), strict=False):
+    made, axes = panels(len(curves), 4)
+    for axis, (stage, quantities) in zip(axes, curves.items(), strict=True):
         for name, values in quantities.items():
             if name not in _RANK and len(values) > 1 and any(value for _, value in values):
                 axis.plot(*zip(*values, strict=True), label=name, lw=1)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from latentmd.analysis.metric import Document
-from latentmd.training.config import (
-    ConfigSection,
-    EmbeddingSettings,
-    Steps,
-    encoder_kind,
-    parse_section,
-    predictor_kind,
-)
+from latentmd.training.config import ConfigSection, EmbeddingSettings, Steps, known_kind, parse_section
+from latentmd.training.parts import encoder_of, predictor_of
 
 _CURVES: Document = {
     "horizon": 20,
@@ -88,7 +81,7 @@ RECIPES: dict[tuple[str, str], Document] = {
 }
 
 
-PredictorKind = Annotated[str, AfterValidator(partial(predictor_kind, of_molecules=False))]
+PredictorKind = Annotated[str, known_kind(predictor_of, of_molecules=False)]
 
 
 class WorldDataConfig(ConfigSection):
@@ -102,7 +95,7 @@ class WorldDataConfig(ConfigSection):
 class WorldEncoderConfig(ConfigSection):
     """Kind and size of the encoder, and of the latent; "standard" is the standardised observation itself."""
 
-    kind: Annotated[str, AfterValidator(partial(encoder_kind, of_molecules=False))] = "vector"
+    kind: Annotated[str, known_kind(encoder_of, of_molecules=False)] = "vector"
     tokens: int = Field(1, ge=1)
     dim: int = Field(16, ge=2)
     width: int = Field(96, ge=4)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from latentmd.arrays import Floats
-from latentmd.report.figures import figure, png, umap_plane
+from latentmd.report.figures import figure, panels, png, umap_plane
 from latentmd.systems.toy.world import Canvas, World
 from latentmd.training.run import plot_training
 from latentmd.worlds import evaluation
@@ -108,12 +108,8 @@ def reconstruction_sheet(truth: Floats, found: Floats) -> bytes:
         axes[0].set_ylabel("seen")
         axes[len(shown)].set_ylabel("decoded")
         return png(made)
-    count = min(8, truth.shape[1])
-    columns = min(4, count)
-    made, axes = figure(-(-count // columns), columns, height=1.9)
-    for axis in axes[count:]:
-        axis.set_axis_off()
-    for column, axis in enumerate(axes[:count]):
+    made, axes = panels(min(8, truth.shape[1]), 4, height=1.9)
+    for column, axis in enumerate(axes):
         axis.plot(truth[:, column], color=_COLOURS[0], lw=1.4, label="seen")
         axis.plot(found[:, column], color=_COLOURS[1], lw=1, ls="--", label="decoded")
         axis.set(title=f"observed {column}", xlabel="frame")
