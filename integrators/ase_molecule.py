@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii
 
 from latentmd.arrays import Doubles, Ints
 from latentmd.model.file import Bundle, Manifest
@@ -14,9 +15,6 @@ from latentmd.model.propagator import Propagator
 from latentmd.molecule.bonds import make_whole, spanning_tree
 from latentmd.molecule.chemistry import Chemistry, chemistry
 from latentmd.units import ANGSTROM
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 Model = str | Path | Bundle | Propagator
 
@@ -41,8 +39,6 @@ class ModelMolecule:
     """The molecule of a manifest as ASE sees it: elements and distances, since Atoms have no bonds."""
 
     def __init__(self, manifest: Manifest) -> None:
-        from ase.data import atomic_numbers, covalent_radii
-
         self.manifest = manifest
         record = chemistry(manifest.molecule()[0])
         self.name = manifest.called
@@ -55,8 +51,6 @@ class ModelMolecule:
 
     def order(self, atoms: Atoms, before: Ints | None = None) -> Ints:
         """For each atom of the model its index in the Atoms, kept from `before` where that fits, else by distances."""
-        from ase import Atoms
-
         if not isinstance(atoms, Atoms):
             raise TypeError(f"atoms is a {type(atoms).__name__}; expected ase.Atoms")
         if len(atoms) != len(self.numbers):

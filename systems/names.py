@@ -7,10 +7,9 @@ GROMACS: names written by pdb2gmx. D amino acids: the wwPDB Chemical Component D
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from openmm.app.element import Element
+from openmm import app
+from openmm.app.element import Element
 
 AMINO_ACIDS = frozenset("ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 CAPS = frozenset(("ACE", "NME", "NH2"))
@@ -70,8 +69,6 @@ def standard_residue(name: str) -> tuple[str, str | None]:
 
 @cache
 def _tables() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    from openmm import app
-
     app.PDBFile._loadNameReplacementTables()
     return dict(app.PDBFile._residueNameReplacements), dict(app.PDBFile._atomNameReplacements)
 
@@ -88,9 +85,7 @@ def other_names(name: str) -> str:
 
 def element_of(residue: str, name: str, stated: str) -> Element | None:
     """OpenMM Element of an atom, None where nothing tells it; ValueError where file and standard name disagree."""
-    from openmm.app import element
-
-    known, letters = element.Element._elements_by_symbol, name.lstrip("0123456789")
+    known, letters = Element._elements_by_symbol, name.lstrip("0123456789")
     expected = letters[:1] if residue in AMINO_ACIDS or residue in CAPS or residue == "HOH" else ""
     symbol = "H" if stated == "D" else stated
     if expected and symbol and expected != symbol:

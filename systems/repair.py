@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import openmm
 from openmm import Vec3, app, unit
 from openmm.app.internal.unitcell import computePeriodicBoxVectors
+from pdbfixer import PDBFixer
 
 from latentmd.molecule.stereo import cis_peptides, handedness
 from latentmd.systems.connections import Connections, distance
@@ -23,9 +23,6 @@ from latentmd.systems.protocol import MoleculeError
 from latentmd.systems.residues import Atom, Residue, listed
 from latentmd.systems.sanity import in_nm
 from latentmd.units import first_line
-
-if TYPE_CHECKING:
-    from pdbfixer import PDBFixer
 
 _HYDROGEN_BOND = 0.15  # nm; longest covalent bond to hydrogen (S-H 0.134), stretched
 
@@ -193,8 +190,6 @@ def _rebuild_mirrored(found: Connections, old: set[Residue]) -> None:
 
 
 def _fixer(topology: app.Topology, positions: unit.Quantity, fill: Fill) -> PDBFixer:
-    from pdbfixer import PDBFixer
-
     fixer = PDBFixer(pdbfile=io.StringIO(_ONE_ATOM), platform=_platform(topology.getNumAtoms()))
     fixer.topology, fixer.positions = topology, positions
     fixer.missingResidues = dict(fill)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import logit
 
 from latentmd.analysis.statistics import Estimate, bootstrap_interval, split_blocks
 from latentmd.arrays import Bools, Floats
@@ -43,11 +44,7 @@ def basin_free_energy(
 
 def two_state_free_energy(p: float, temperature: float) -> float:
     """-kT ln(p / (1 - p)) in kcal/mol; infinite where the population p is 0 or 1."""
-    if not np.isfinite(p):
-        return float("nan")
-    if p <= 0 or p >= 1:
-        return float("inf") if p <= 0 else float("-inf")
-    return float(-thermal_energy(temperature) / KILOCALORIE * np.log(p / (1 - p)))
+    return float(-thermal_energy(temperature) / KILOCALORIE * logit(p))
 
 
 def energy_range(reference: Floats) -> tuple[float, float]:

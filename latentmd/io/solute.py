@@ -12,6 +12,7 @@ from typing import Any
 
 import mdtraj
 import numpy as np
+from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
@@ -187,7 +188,6 @@ def _refuse_parts(topology: mdtraj.Topology, chosen: Ints, select: str) -> None:
 
 def _add_bonds(topology: mdtraj.Topology, chosen: Ints, frame: Floats | None) -> None:
     """Bonds of chosen residues that have atoms without any: by distances of a frame, hydrogens to the nearest atom."""
-    from ase.data import covalent_radii
     from scipy.spatial import cKDTree
 
     graph = bond_graph(topology.n_atoms, [(a.index, b.index) for a, b in topology.bonds])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import mdtraj
 import numpy as np
+from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from latentmd.arrays import Bools, Floats, Ints
@@ -233,8 +234,6 @@ class _Bonds:
     """Bonds of a molecule, shape (bonds, 2), and their usual lengths in nm: sums of covalent radii (Cordero 2008)."""
 
     def __init__(self, topology: mdtraj.Topology) -> None:
-        from ase.data import covalent_radii
-
         numbers = [atom.element.number for atom in topology.atoms]
         radii = [covalent_radii[n] for n in numbers]
         bonded = [(a.index, b.index) for a, b in topology.bonds if numbers[a.index] and numbers[b.index]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from latentmd.systems.protocol import MoleculeError
-from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
+from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of, number_of
 
 _NUMBER = re.compile(r"^\s*[-+]?(\d+\.?\d*|\.\d+)\s*$")
 _DECIMAL = re.compile(r"^\s*[-+]?\d*\.\d+\s*$")
@@ -35,7 +35,7 @@ def read_pdb(text: str, path: Path) -> Records:
             segment += 1
         elif record == "MODEL":
             number = raw[6:].strip()
-            model = _integer(number, where, "the number of the model") if number else max(models, default=0) + 1
+            model = number_of(number, int, where, "the number of the model") if number else max(models, default=0) + 1
             if model in models:
                 raise MoleculeError(f"{where}: MODEL {model} for the second time; number the models differently")
             models.add(model)
@@ -90,18 +90,11 @@ def _position(raw: str, where: str, label: str) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _integer(text: str, where: str, what: str) -> int:
-    try:
-        return int(text.strip())
-    except ValueError:
-        raise MoleculeError(f"{where}: {text.strip()!r} is not {what}; expected an integer") from None
-
-
 def _residue_number(text: str, where: str) -> int:
     """Number of a residue, also in hybrid-36 (https://cci.lbl.gov/hybrid_36), which goes on after 9999 with A000."""
     text = text.strip()
     if not _HYBRID.match(text):
-        return _integer(text, where, "the number of the residue (columns 23 to 26)")
+        return number_of(text, int, where, "the number of the residue (columns 23 to 26)")
     return int(text, 36) - 10 * 36**3 + 10**4 + (26 * 36**3 if text[0].islower() else 0)
 
 

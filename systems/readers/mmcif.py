@@ -11,7 +11,7 @@ from typing import Any
 from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
 
 from latentmd.systems.protocol import MoleculeError
-from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of
+from latentmd.systems.readers.records import AtomRecord, Key, LinkRecord, Records, cell_of, number_of
 from latentmd.units import first_line
 
 _NONE = ("", ".", "?")
@@ -62,23 +62,16 @@ def _atom(row: dict[str, str], where: str, segment: int) -> AtomRecord:
     chain = row.get("auth_asym_id") or row.get("label_asym_id", "")
     if not name or not residue:
         raise MoleculeError(f"{where}: no name of the atom or of its residue; expected label_atom_id and label_comp_id")
-    number = _value(row.get("auth_seq_id") or row.get("label_seq_id", ""), int, where, "the number of the residue")
+    number = number_of(row.get("auth_seq_id") or row.get("label_seq_id", ""), int, where, "the number of the residue")
     label = f"{chain}:{residue}{number}:{name}"
-    xyz = [_value(row.get(f"Cartn_{axis}", ""), float, where, f"the {axis} coordinate of {label}") for axis in "xyz"]
+    xyz = [number_of(row.get(f"Cartn_{axis}", ""), float, where, f"the {axis} coordinate of {label}") for axis in "xyz"]
     if not all(math.isfinite(value) for value in xyz):
         raise MoleculeError(f"{where}: coordinates of atom {label} are not finite; correct the file")
-    model = _value(row.get("pdbx_PDB_model_num", "") or "1", int, where, "the number of the model")
-    occupancy = _value(row.get("occupancy", "") or "1", float, where, "the occupancy")
+    model = number_of(row.get("pdbx_PDB_model_num", "") or "1", int, where, "the number of the model")
+    occupancy = number_of(row.get("occupancy", "") or "1", float, where, "the occupancy")
     key, position = (chain, number, row.get("pdbx_PDB_ins_code", "")), (0.1 * xyz[0], 0.1 * xyz[1], 0.1 * xyz[2])
     record = AtomRecord(model, segment, key, residue, name, position=position, occupancy=occupancy)
     return replace(record, altloc=row.get("label_alt_id", ""), element=row.get("type_symbol", "").capitalize())
-
-
-def _value(text: str, kind: type, where: str, what: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise MoleculeError(f"{where}: {text!r} is not {what}; expected a number") from None
 
 
 def _link(row: dict[str, str], aliases: dict[tuple[str, str, str], Key]) -> LinkRecord | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from latentmd.systems.protocol import MoleculeError
 
 Key = tuple[str, int, str]  # chain, residue number, insertion code
 
@@ -49,6 +52,15 @@ class Records:
     links: list[LinkRecord] = field(default_factory=list)
     sequences: dict[str, list[str]] = field(default_factory=dict)
     cell: tuple[float, ...] | None = None
+
+
+def number_of(text: str, kind: type[int | float], where: str, what: str) -> Any:
+    """Number of a kind in a file; MoleculeError says where in it stands something else, and what is expected there."""
+    try:
+        return kind(text.strip())
+    except ValueError:
+        expected = "an integer" if kind is int else "a number"
+        raise MoleculeError(f"{where}: {text.strip()!r} is not {what}; expected {expected}") from None
 
 
 def cell_of(fields: Sequence[str]) -> tuple[float, ...] | None:

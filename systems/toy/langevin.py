@@ -36,8 +36,6 @@ class LangevinWorld(World):
     observations = ("state", "coordinates")
     kT: float
     friction: float
-    timestep: float
-    stride: int
     inertia: bool
     low: ClassVar[tuple[float, ...]]  # box that holds all but a negligible part of the Boltzmann weight
     high: ClassVar[tuple[float, ...]]
@@ -58,11 +56,6 @@ class LangevinWorld(World):
     def dimensions(self) -> int:
         """Number of coordinates."""
         return len(self.low)
-
-    @property
-    def interval(self) -> float:
-        """Time between saved frames."""
-        return self.stride * self.timestep
 
     @property
     def history(self) -> dict[str, int]:

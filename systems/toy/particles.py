@@ -91,8 +91,6 @@ class PeriodicFluid(World):
     neighbourhood: ClassVar[float]  #: radius of the sphere in which a density is counted
     particles: int
     cutoff: float  #: distance beyond which particles do not interact
-    timestep: float
-    stride: int
 
     @property
     @abstractmethod
@@ -103,11 +101,6 @@ class PeriodicFluid(World):
     def pairs(self) -> Pairs:
         """All pairs of particles."""
         return Pairs(self.particles)
-
-    @property
-    def interval(self) -> float:
-        """Time between saved frames."""
-        return self.stride * self.timestep
 
     @abstractmethod
     def potential(self, x: Doubles) -> Doubles:

@@ -36,10 +36,13 @@ class World(ABC):
     angles: ClassVar[tuple[int, ...]] = ()  #: columns of the flat state in radians, read out as sine and cosine
     quantities: ClassVar[tuple[int, ...] | None] = None  #: other columns that can be told; None for all
 
+    timestep: float  #: of an integration that saves every `stride`-th step; worlds without it state their interval
+    stride: int
+
     @property
     def interval(self) -> float:
         """Time between saved frames, in the world's unit of time."""
-        raise NotImplementedError
+        return self.stride * self.timestep
 
     @property
     def history(self) -> Mapping[str, int]:
