@@ -25,11 +25,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from latentmd.io.atomic import write_bytes
-from latentmd.model.manifest import FORMAT as FORMAT
 from latentmd.model.manifest import UNITS, Seal
 from latentmd.model.manifest import Manifest as Manifest
-from latentmd.model.manifest import Ramachandran as Ramachandran
-from latentmd.model.manifest import Reference as Reference
 from latentmd.units import first_line
 
 if TYPE_CHECKING:

@@ -61,8 +61,7 @@ class Landmarks(BaseModel):
         """Distances of slow axes [..., axes] to the nearest centre, [...]."""
         from scipy.spatial import KDTree
 
-        found: Doubles = KDTree(self.centres).query(slow)[0]
-        return found
+        return np.asarray(KDTree(self.centres).query(slow)[0])
 
 
 class ZeroShot(BaseModel):

@@ -179,8 +179,7 @@ class Propagator:
         """Positions [B, N, 3] nm, centred, of slow axes [B, T, k] and fast axes [B, T, m], without decoder noise."""
         noise = torch.zeros(len(slow), int(self.module.decode_noise)).to(slow)  # more than needed does no harm
         with torch.no_grad():
-            positions: Doubles = self.module.reconstruct(slow, fast, noise).double().cpu().numpy()
-        return self.returned(positions)
+            return self.returned(self.module.reconstruct(slow, fast, noise).double().cpu().numpy())
 
     def rollout(self, slow: Tensor, lag: float, steps: int, rng: Noise, every: int = 1) -> Tensor:
         """Latent trajectory [steps // every, B, T, k] from slow axes [B, T, k]; the starting point is not included.
@@ -229,8 +228,7 @@ class Propagator:
             if weights is not None:
                 weights = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.device)
             mobile = kabsch(mobile, target.expand_as(mobile), weights)
-        positions: Doubles = mobile.cpu().numpy()
-        return positions
+        return np.asarray(mobile.cpu().numpy())
 
     def propose(self, positions: ArrayLike, time: float, rng: Noise, weights: ArrayLike | None = None) -> Doubles:
         """Positions a time later, aligned to where they were: encode, latent steps, decode, superpose.
@@ -298,8 +296,7 @@ class Propagator:
     def energies(self, positions: ArrayLike) -> Doubles:
         """Potential energies [B] in kJ/mol of positions [B, N, 3] nm."""
         with torch.no_grad():
-            energy: Doubles = self.module.energy(self.tensor(positions)).double().cpu().numpy()
-        return energy
+            return np.asarray(self.module.energy(self.tensor(positions)).double().cpu().numpy())
 
     def energy_and_forces(self, positions: ArrayLike) -> tuple[Doubles, Doubles]:
         """Energies [B] in kJ/mol and forces [B, N, 3] in kJ/mol/nm, the exact gradient of the energy."""

@@ -192,7 +192,8 @@ def _check_linear(record: Chemistry, residues: list[list[int]], names: tuple[str
 
 
 def _place(k: int, names: tuple[str, ...]) -> int:
-    return PLACES.index(("inner", "first", "last", "only")[(k == 0) + 2 * (k == len(names) - 1)])
+    """Index into `PLACES`."""
+    return (k == 0) + 2 * (k == len(names) - 1)
 
 
 def _is_d(record: Chemistry, atoms: list[int], positions: Floats) -> bool:
@@ -220,13 +221,15 @@ def _slots(record: Chemistry, layout: ZMatrix, names: tuple[str, ...]) -> tuple[
     slots = np.full((len(names), len(SLOTS)), -1)
     quads = np.zeros((len(names), len(SLOTS), 4), dtype=np.int64)
     turning: dict[int, int] = {}
+    start = layout.order[0]  # torsions that are measured from one of its three equal hydrogens turn with them
+    methyl = sum(record.symbols[j] == "H" for j in record.neighbours()[start]) == 3
     chis = [0] * len(names)
     for column, (i, parents, driver) in enumerate(zip(layout.order[3:], layout.parents, layout.driver, strict=True)):
         a, b, c = parents
         token = residues[record.residue_index[a]]
         if driver != i:
             continue
-        if i in layout.rotors or _turns_start(record, layout, b, c):
+        if i in layout.rotors or (methyl and (b, c) == (start, layout.order[2])):
             turning[column] = 3
             continue
         slot = _slot(record, names[token], i=i, a=a, b=b, bridge=(a, b) in bridges or (b, a) in bridges)
@@ -237,12 +240,6 @@ def _slots(record: Chemistry, layout: ZMatrix, names: tuple[str, ...]) -> tuple[
             k = SLOTS.index(slot)
             slots[token, k], quads[token, k], turning[column] = column, (i, a, b, c), 0
     return slots, quads, turning
-
-
-def _turns_start(record: Chemistry, layout: ZMatrix, b: int, c: int) -> bool:
-    """Whether a torsion is measured from one of the three equal hydrogens of the first atom."""
-    around = record.neighbours()[layout.order[0]]
-    return b == layout.order[0] and c == layout.order[2] and sum(record.symbols[j] == "H" for j in around) == 3
 
 
 def _slot(record: Chemistry, residue: str, i: int, a: int, b: int, bridge: bool) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.molecule.bonds import equivalence_classes, neighbour_lists, separations
+from latentmd.molecule.bonds import bond_graph, equivalence_classes, neighbour_lists, separations
 from latentmd.molecule.chemistry import Chemistry, Topology, parts_of
 from latentmd.molecule.torsions import isomer_torsions
 
@@ -291,22 +292,18 @@ class Contacts:
     @classmethod
     def of(cls, symbols: Sequence[str], bonds: Ints) -> Contacts:
         """Contacts of a bond graph; the symbol "VS" is a virtual site, which may be anywhere."""
-        from scipy.sparse import coo_array, eye_array
-
         n = len(symbols)
         kind = np.array([{"VS": 0, "H": 1, "D": 1}.get(symbol, 2) for symbol in symbols])
-        one = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
-        step = (one + one.T + eye_array(n)).tocsr()
-        two = step @ step
-        held = []
-        for reach, both in ((two, True), (two @ step, False)):  # three bonds, unless both atoms are heavy
-            i, j = reach.nonzero()
-            kept = (i < j) & (both | (kind[i] < 2) | (kind[j] < 2))
-            held.append(i[kept].astype(np.int64) * n + j[kept])
+        near = [
+            i * n + j
+            for i, reach in networkx.all_pairs_shortest_path_length(bond_graph(n, bonds), cutoff=3)
+            for j, apart in reach.items()
+            if i < j and (apart < 3 or kind[i] < 2 or kind[j] < 2)  # three bonds, unless both atoms are heavy
+        ]
         least = np.array(
             [[0.0, 0.0, 0.0], [0.0, HYDROGEN_CLASH, HYDROGEN_CLASH], [0.0, HYDROGEN_CLASH, CLASH_DISTANCE]]
         )
-        return cls(kind, least, np.unique(np.concatenate(held)))
+        return cls(kind, least, np.array(sorted(near), dtype=np.int64))
 
     @classmethod
     def seen(cls, symbols: Sequence[str], bonds: Ints, nearest: Doubles) -> Contacts:

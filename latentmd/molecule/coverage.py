@@ -101,7 +101,4 @@ class PeptideChemistry(BaseModel):
 
 def _residue_names(record: Chemistry) -> list[str]:
     """Name of each residue, in the order of their first atoms."""
-    names: dict[int, str] = {}
-    for number, name in zip(record.residue_index, record.residues, strict=True):
-        names.setdefault(number, name)
-    return list(names.values())
+    return list(dict(zip(record.residue_index, record.residues, strict=True)).values())

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import networkx
@@ -97,10 +98,7 @@ def _search(a: Chemistry, b: Chemistry, xy: Structures) -> list[int]:
         one = min(fewest, key=lambda i: (a.names[i], i))
         colours = _fixed(one, labels, bonds, colours, sides)
     core = {colours[i]: i - n for i in range(n, 2 * n) if i not in leaves}
-    order = [-1] * n
-    for i in range(n):
-        if i not in leaves:
-            order[i] = core[colours[i]]
+    order = [-1 if i in leaves else core[colours[i]] for i in range(n)]
     _place_hydrogens(order, near, leaves, sides)
     mapped = {(min(order[i], order[j]), max(order[i], order[j])) for i, j in a.bonds}
     return order if mapped == set(b.bonds) else _any_isomorphism(a, b)
@@ -113,17 +111,14 @@ def _fixed(
     n = len(labels) // 2
     number = max(label[0] for label in labels) + 1
     equals = [j for j in range(n, 2 * n) if colours[j] == colours[one]]
-    best: tuple[tuple[int, int], list[_Label], list[int]] | None = None
+    trials = []
     for other in sorted(equals, key=lambda j: sides.unlike(one, j - n)):
         trial = list(labels)
         trial[one], trial[other] = (number, *labels[one][1:]), (number, *labels[other][1:])
         found = equivalence_classes([(*label, colour) for label, colour in zip(trial, colours, strict=True)], bonds)
-        score = sides.wrong(found)
-        if best is None or score < best[0]:
-            best = score, trial, found
-    assert best is not None
-    labels[:] = best[1]
-    return list(best[2])
+        trials.append((sides.wrong(found), trial, found))
+    _, labels[:], best = min(trials, key=itemgetter(0))
+    return best
 
 
 class _Sides:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from latentmd.arrays import Doubles, Floats, Ints
 from latentmd.integrators.openmm_selection import sub_topology
@@ -173,7 +174,9 @@ class _Jumping:
         self.biased = samples is not None and self.request.bias
         if samples is not None and self.biased:
             biased, above = biased_blocks(self.turns, quads, slow, samples)
-            self.notes.append(_bias_note([block.name for block in biased], above))
+            names = ", ".join(block.name for block in biased)
+            lowered = f"what exact chains in implicit solvent have above {above:g} kT in the torsions of {names}"
+            self.notes.append(f"a bias lowers {lowered}; weights of the frames take it out again" if names else _FREE)
             self.walk = Walk(self.prepared, self.solute, seed=self.request.seed, biased=biased, above=above)
         else:
             blocks = slow_blocks(self.turns, quads, slow, samples)
@@ -316,7 +319,8 @@ class _Jumping:
         if not kept:
             raise Stopped(out)
         self.report("writing the page")
-        positions, weights = np.concatenate([part["frames"] for part in kept]), _weights(kept)
+        positions, logarithms = (np.concatenate([part[name] for part in kept]) for name in ("frames", "log_weights"))
+        weights = len(positions) * softmax(logarithms)
         alike = equal_frames(weights)
         self._write_frames(kept, positions, weights, alike)
         made = [Jump.read(row) for part in kept for row in json.loads(str(part["jumps"]))]
@@ -360,17 +364,3 @@ class _Jumping:
             with FrameWriter(out / "system.xtc") as writer:
                 for x, box in ((x, box) for part in kept for x, box in zip(part["whole"], part["boxes"], strict=True)):
                     writer.write(x[None], [FRAME * (writer.frames + 1)], box)
-
-
-def _bias_note(names: Sequence[str], above: float) -> str:
-    if not names:
-        return _FREE
-    lowered = f"what exact chains in implicit solvent have above {above:g} kT in the torsions of {', '.join(names)}"
-    return f"a bias lowers {lowered}; weights of the frames take it out again"
-
-
-def _weights(kept: Sequence[Arrays]) -> Doubles:
-    """Weights of all frames, with a mean of 1."""
-    logarithms = np.concatenate([part["log_weights"] for part in kept])
-    weights = np.exp(logarithms - logarithms.max())
-    return np.asarray(weights / weights.mean())
