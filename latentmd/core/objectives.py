@@ -43,7 +43,7 @@ class SIGReg(nn.Module):
         super().__init__()
         self.weight, self.slices, self.seed = weight, slices, seed
         self.t = nn.Buffer(torch.linspace(0, 3, knots))
-        self.calls = nn.Buffer(torch.zeros((), dtype=torch.long))  # in checkpoints, so that a run can go on
+        self.calls: Tensor = nn.Buffer(torch.zeros((), dtype=torch.long))  # in checkpoints, so that a run can go on
 
     def forward(self, z: Tensor) -> Regularisation:
         """z [batch, axes]."""

@@ -51,7 +51,7 @@ class TorsionDecoder(nn.Module):
         n_rest = self.n_bonds + self.n_angles + len(self.others)
         self.mean = nn.Buffer(torch.zeros(n_rest))
         self.scale = nn.Buffer(torch.ones(n_rest))
-        self.left = nn.Buffer(torch.zeros(1, self.n_drivers + n_rest, dtype=torch.half))
+        self.left: Tensor = nn.Buffer(torch.zeros(1, self.n_drivers + n_rest, dtype=torch.half))
         self.spread = nn.Buffer(torch.ones(self.n_drivers, 2))
         self.phase = nn.Buffer(torch.zeros(self.n_rotors))
         outputs = 2 * self.n_drivers + n_rest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike
 from openmm import app, unit
 
 from latentmd.io.atomic import write_text
+from latentmd.molecule.bonds import neighbour_lists
 
 _IN_A_RECORD = 4  # bonded atoms that one CONECT record holds
 
@@ -34,13 +34,9 @@ def pdb_text(topology: app.Topology, positions: ArrayLike) -> str:
 def _connections(topology: app.Topology, written: str) -> str:
     """CONECT records of all bonds, by the numbers that the atoms were written with."""
     numbers = [line[6:11] for line in written.splitlines() if line[:6] in ("ATOM  ", "HETATM")]
-    partners: defaultdict[int, list[int]] = defaultdict(list)
-    for first, second in topology.bonds():
-        partners[first.index].append(second.index)
-        partners[second.index].append(first.index)
-    lines = []
-    for index in sorted(partners):
-        bonded = [numbers[other] for other in sorted(partners[index])]
+    bonds, lines = [(first.index, second.index) for first, second in topology.bonds()], []
+    for index, partners in enumerate(neighbour_lists(topology.getNumAtoms(), bonds)):
+        bonded = [numbers[other] for other in partners]
         for start in range(0, len(bonded), _IN_A_RECORD):
             lines.append(f"CONECT{numbers[index]}{''.join(bonded[start : start + _IN_A_RECORD])}\n")
     return "".join(lines)

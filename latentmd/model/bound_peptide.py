@@ -58,9 +58,8 @@ class BoundPeptide(nn.Module):
     @torch.jit.export
     def latent(self, angles: Tensor) -> Tensor:
         """Slow axes [batch, tokens, k] of torsions [batch, tokens, slots]."""
-        slow, _ = self.basis(self.encoder(angles, self.types, self.mask), self.types)
-        out: Tensor = slow
-        return out
+        slow: Tensor = self.basis(self.encoder(angles, self.types, self.mask), self.types)[0]
+        return slow
 
     @torch.jit.export
     def state(self, angles: Tensor) -> Tensor:

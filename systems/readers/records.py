@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from latentmd.systems.protocol import MoleculeError
 
+Number = TypeVar("Number", int, float)
 Key = tuple[str, int, str]  # chain, residue number, insertion code
 
 
@@ -54,7 +55,7 @@ class Records:
     cell: tuple[float, ...] | None = None
 
 
-def number_of(text: str, kind: type[int | float], where: str, what: str) -> Any:
+def number_of(text: str, kind: type[Number], where: str, what: str) -> Number:
     """Number of a kind in a file; MoleculeError says where in it stands something else, and what is expected there."""
     try:
         return kind(text.strip())

@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_890,
-    "files": 273,
-    "files with one importer": 34,
-    "Any": 335,
-    "fmt: skip": 68,
+    "lines of source": 39_382,
+    "files": 267,
+    "files with one importer": 31,
+    "Any": 326,
+    "fmt: skip": 67,
 }
 
 
