@@ -129,8 +129,9 @@ def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: 
 
 def random_rotation(generator: torch.Generator) -> Tensor:
     """A proper rotation matrix [3, 3], uniform over SO(3) (QR of a normal matrix; Stewart 1980)."""
-    q: Tensor = nn.init.orthogonal_(torch.empty(3, 3, dtype=torch.float64), generator=generator)
-    return q * torch.linalg.det(q)
+    q = nn.init.orthogonal_(torch.empty(3, 3, dtype=torch.float64), generator=generator)
+    rotation: Tensor = q * torch.linalg.det(q)
+    return rotation
 
 
 def _frozen(function: Any, *arguments: Tensor) -> Tensor:

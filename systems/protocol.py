@@ -16,7 +16,7 @@ SYSTEM_FILE = "system.xml"  # beside topology.pdb, in the folder of a run of a m
 #: Water models, and OpenMM's box of water with as many sites.
 WATER_MODELS: dict[Water, str] = {"tip3p": "tip3p", "opc": "tip4pew"}
 #: Force-field files per kind of solvent, used where the user names none.
-DEFAULT_FORCE_FIELDS: dict[Solvent, tuple[str, ...]] = {
+DEFAULT_FORCE_FIELDS: dict[str, tuple[str, ...]] = {
     "implicit": ("amber14/protein.ff14SB.xml", "implicit/obc2.xml"),
     "vacuum": ("amber14/protein.ff14SB.xml",),
     "explicit": ("amber14-all.xml", "amber14/tip3p.xml"),

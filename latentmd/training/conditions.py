@@ -57,8 +57,7 @@ def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path])
         for name in stated.intersection({"solvent", "force_field"}):
             asked, found = getattr(config, name), protocol.get(name)
             if name == "force_field" and found is not None:
-                solvent: Any = config.solvent
-                asked, found = (list(names or DEFAULT_FORCE_FIELDS[solvent]) for names in (asked, found))
+                asked, found = (list(names or DEFAULT_FORCE_FIELDS[config.solvent]) for names in (asked, found))
             if found is not None and asked != found:
                 raise ConfigError(_message(folder, name, found, asked))
 

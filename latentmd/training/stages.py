@@ -300,5 +300,6 @@ def some_frames(trajectories: list[NDArray[np.float32]], frames: int = STATISTIC
 def new_encoder(topology: Any, config: TrainingConfig, frames: Tensor | None = None) -> AtomEncoder:
     """The untrained encoder of one molecule that the configuration names."""
     seen = Observed(torch.zeros(0, topology.n_atoms, 3) if frames is None else frames, topology)
-    encoder: AtomEncoder = encoder_of(config.encoder.kind, True).build(seen, config.encoder)
-    return encoder
+    encoder: Any = encoder_of(config.encoder.kind, True).build(seen, config.encoder)
+    made: AtomEncoder = encoder
+    return made
