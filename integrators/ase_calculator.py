@@ -59,8 +59,7 @@ class LatentCalculator(Calculator):
         self.propagator = as_propagator(model, device, dtype)
         self.head = head
         self.dtype = str(self.propagator.dtype).removeprefix("torch.")
-        path = self.propagator.bundle.path
-        super().__init__(model=str(path), head=head)  # type: ignore[no-untyped-call]
+        super().__init__(model=str(self.propagator.bundle.path), head=head)  # type: ignore[no-untyped-call]
         if head == "latent_energy":  # this instance's list only
             self.implemented_properties = [*type(self).implemented_properties, "energy_var"]
         self.molecule = ModelMolecule(self.propagator.manifest)

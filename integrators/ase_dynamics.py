@@ -83,8 +83,7 @@ class LatentDynamics(MolecularDynamics):
         self.temperature_K = expected
         super().__init__(atoms, timestep, trajectory=trajectory, logfile=None, loginterval=loginterval, **kwargs)
         if logfile:
-            log = _Logger(self, atoms, logfile, comm=self.comm)
-            self.attach(self.closelater(log), loginterval)  # type: ignore[no-untyped-call]
+            self.attach(self.closelater(_Logger(self, atoms, logfile, comm=self.comm)), loginterval)  # type: ignore[no-untyped-call]
 
     def todict(self) -> dict[str, object]:
         """Description of the dynamics that ASE writes into a trajectory file."""
@@ -115,8 +114,7 @@ class LatentDynamics(MolecularDynamics):
         moved = atoms.get_positions()
         moved[~frozen] += (new - old)[~frozen]
         atoms.set_positions(moved, apply_constraint=False)
-        spread = np.sqrt(self.masses * units.kB * self.temperature_K)
-        atoms.set_momenta(spread * self.rng.standard_normal(new.shape))
+        atoms.set_momenta(np.sqrt(self.masses * units.kB * self.temperature_K) * self.rng.standard_normal(new.shape))
 
     def positions(self) -> Doubles:
         """Positions of the atoms in nm, [N, 3], with no bond across a face of the cell."""

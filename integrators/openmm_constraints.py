@@ -45,8 +45,7 @@ class ConstraintProjector:
         """Largest relative error of a constrained length."""
         if not len(self.pairs):
             return 0.0
-        r = self._vectors(positions)
-        return float(np.max(np.abs(np.linalg.norm(r, axis=1) / self.lengths - 1.0)))
+        return float(np.max(np.abs(np.linalg.norm(self._vectors(positions), axis=1) / self.lengths - 1.0)))
 
     def project_positions(self, positions: Doubles) -> Doubles:
         """The nearest positions [N, 3] nm, by mass, on the constraints; ConstraintError where atoms coincide."""

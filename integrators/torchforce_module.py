@@ -165,8 +165,7 @@ class LatentForce(nn.Module):
             rows = self.velocities.clone()
         elif asked == self.selecting:
             rows = rows + 1.0
-        forces = torch.zeros(x.shape[0], 3, dtype=torch.float64)
-        return energy, forces.index_copy(0, self.atoms, rows).contiguous()
+        return energy, torch.zeros(x.shape[0], 3, dtype=torch.float64).index_copy(0, self.atoms, rows).contiguous()
 
     def _propose(self, x: Tensor, time: float, seed: int, stream: int, step: int) -> tuple[Tensor, int]:
         if not bool(torch.isfinite(x).all()):

@@ -31,5 +31,4 @@ def command(*arguments: str) -> list[str]:
 
 def environment(**variables: str) -> dict[str, str]:
     """Environment of such a process: this one's, with its search path for modules, and `variables`."""
-    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-    return {**os.environ, "PYTHONPATH": path, **variables}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path), **variables}

@@ -114,8 +114,7 @@ def check_decoder(decoder: nn.Module, axes: Tensor, n_atoms: int, *, tolerance: 
         tolerance: largest absolute difference.
         seed: of the noise.
     """
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(axes.shape[0], int(decoder.noise_size), generator=generator).to(axes)  # type: ignore[arg-type]
+    noise = torch.randn(axes.shape[0], int(decoder.noise_size), generator=torch.Generator().manual_seed(seed)).to(axes)  # type: ignore[arg-type]
     x = _frozen(decoder, axes, noise)
     expected = (axes.shape[0], n_atoms, 3)
     assert x.shape == expected, f"found positions of shape {tuple(x.shape)}, expected {expected}"

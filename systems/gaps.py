@@ -91,8 +91,7 @@ def _missing_names(found: Connections, records: Records, before: Residue, after:
 
 def _sequence(records: Records, chain: str) -> list[str]:
     """Standard names of the residues that the file's sequence gives to a chain."""
-    names = records.sequences.get(chain, [])
-    return ["MET" if name == "MSE" else standard_residue(name)[0] for name in names]
+    return ["MET" if name == "MSE" else standard_residue(name)[0] for name in records.sequences.get(chain, [])]
 
 
 def left_out(found: Connections, records: Records) -> list[str]:
@@ -194,5 +193,4 @@ def _ace(first: Residue, found: Connections) -> Residue:
 def _cap(name: str, beside: Residue, step: int, atoms: dict[str, Doubles]) -> Residue:
     places = {label: (float(x[0]), float(x[1]), float(x[2])) for label, x in atoms.items()}
     made = [Atom(label, app.Element.getBySymbol(label[0]), place) for label, place in places.items()]
-    key = (beside.key[0], beside.key[1] + step, "")
-    return Residue(name, name, None, key=key, segment=beside.segment, atoms=made)
+    return Residue(name, name, None, key=(beside.key[0], beside.key[1] + step, ""), segment=beside.segment, atoms=made)

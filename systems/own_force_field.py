@@ -47,8 +47,7 @@ def is_own(force_field: tuple[str, ...] | list[str]) -> bool:
 
 def identity(system: openmm.System) -> str:
     """Name of a force field as one molecule has it: a hash of the whole System, constraints and masses included."""
-    digest = hashlib.sha256(openmm.XmlSerializer.serialize(system).encode()).hexdigest()
-    return f"{_PREFIX}{digest[:16]}"
+    return f"{_PREFIX}{hashlib.sha256(openmm.XmlSerializer.serialize(system).encode()).hexdigest()[:16]}"
 
 
 def inputs_beside(top: Path) -> InputOptions:

@@ -102,8 +102,7 @@ def residue_labels(topology: mdtraj.Topology) -> list[str]:
 
 def molecules_of(topology: mdtraj.Topology) -> list[Ints]:
     """Atoms of each molecule, as the bonds have it."""
-    bonds = [(a.index, b.index) for a, b in topology.bonds]
-    return [np.array(part) for part in components(topology.n_atoms, bonds)]
+    return [np.array(part) for part in components(topology.n_atoms, [(a.index, b.index) for a, b in topology.bonds])]
 
 
 def residue_centres(topology: mdtraj.Topology) -> list[int]:

@@ -282,8 +282,7 @@ def metastable_cores(counts: Floats, most: int = 6, least: float = 0.01) -> tupl
     model = ReversibleModel(visited, fluxes + _BARELY * np.outer(weights, weights))
     membership, core = np.full(len(counts), -1), np.zeros(len(counts), dtype=bool)
     membership[visited], core[visited] = 0, True
-    values = np.clip(model.eigenvalues, _BARELY, 1 - _BARELY)
-    times = -1 / np.log(values)  # in lags
+    times = -1 / np.log(np.clip(model.eigenvalues, _BARELY, 1 - _BARELY))  # in lags
     slow = range(1, min(int(np.count_nonzero(times > 1)), most, len(visited) - 1))
     for k in sorted(slow, key=lambda k: times[k + 1] / times[k]):
         found = _memberships(model, k + 1)

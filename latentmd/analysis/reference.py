@@ -40,8 +40,7 @@ class ReferenceModel:
         self.dense_tics = self.tics if dense is None else self.project(self.dense)
         everything = np.concatenate(self.tics)
         picked = everything[evenly(len(everything), _FIT_FRAMES)]
-        distinct = len(np.unique(picked, axis=0))
-        self.clusters = msm.k_means(picked, min(centres, distinct), seed)
+        self.clusters = msm.k_means(picked, min(centres, len(np.unique(picked, axis=0))), seed)
         self.states = int(self.clusters.n_clusters)
         self.paths = [self.discretise(t) for t in self.tics]
         self.counts = msm.transition_counts(self.paths, self.lag, self.states).sum(axis=0)

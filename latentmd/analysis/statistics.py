@@ -77,8 +77,7 @@ def joint_grid(*samples: Floats) -> Grid:
     low = np.min([c.min(axis=0) for c in columns], axis=0)
     high = np.max([c.max(axis=0) for c in columns], axis=0)
     high = np.where(high > low, high, low + 1.0)
-    bins = BINS_1D if len(low) == 1 else BINS_2D
-    return Grid(tuple(float(x) for x in low), tuple(float(x) for x in high), bins)
+    return Grid(tuple(float(x) for x in low), tuple(float(x) for x in high), BINS_1D if len(low) == 1 else BINS_2D)
 
 
 def sample_js_distance(a: Floats, b: Floats, grid: Grid) -> float:

@@ -79,8 +79,7 @@ class TypeCovariances:
 
 def _rotation(instant: Tensor, lagged: Tensor, count: float) -> tuple[Tensor, Tensor]:
     c, k = instant / count, lagged / count
-    dim = c.shape[0]
-    ridge = _RIDGE * c.diagonal().mean() * torch.eye(dim, dtype=c.dtype, device=c.device)
+    ridge = _RIDGE * c.diagonal().mean() * torch.eye(c.shape[0], dtype=c.dtype, device=c.device)
     values, vectors = torch.linalg.eigh(c + ridge)
     white = vectors / values.sqrt()
     found, turn = torch.linalg.eigh(white.T @ k @ white)

@@ -42,8 +42,7 @@ def noise_generator(seed: int, stream: int = 0, step: int = 0, purpose: int = 0)
 
 def _philox(seed: int, stream: int, step: int, purpose: int) -> np.random.Philox:
     key = np.array([seed & _WORD, stream & _WORD], dtype=np.uint64)
-    counter = np.array([0, 0, purpose & _WORD, step & _WORD], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=counter)
+    return np.random.Philox(key=key, counter=np.array([0, 0, purpose & _WORD, step & _WORD], dtype=np.uint64))
 
 
 def fingerprint(values: NDArray[np.float64]) -> int:

@@ -96,8 +96,7 @@ class InternalCoordinates(nn.Module):
         across = torch.linalg.cross(r[:, 1:], to_b, dim=0)
         angles = torch.atan2(_length(across), (r[:, 1:] * to_b).sum(0))
         axis = to_b[:, 1:]
-        to_c = x[:, self.torsion_parent] - x[:, self.angle_parent[1:]]
-        normal = torch.linalg.cross(axis, to_c, dim=0)
+        normal = torch.linalg.cross(axis, x[:, self.torsion_parent] - x[:, self.angle_parent[1:]], dim=0)
         sine = _length(axis) * -(r[:, 2:] * normal).sum(0)
         torsions = torch.atan2(sine, -(across[:, 1:] * normal).sum(0))
         relative = torsions - self.follows.to(torsions.dtype).unsqueeze(-1) * torsions[self.base]

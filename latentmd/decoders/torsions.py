@@ -88,19 +88,16 @@ class TorsionDecoder(nn.Module):
 
     def relabel(self, positions: Tensor, third: Tensor) -> Tensor:
         """Cyclically exchange the hydrogens of each rotor, third [batch, rotors] in {0, 1, 2} (a proper rotation)."""
-        batch = positions.shape[0]
-        index = torch.arange(self.n_atoms, device=positions.device).repeat(batch, 1)
+        index = torch.arange(self.n_atoms, device=positions.device).repeat(positions.shape[0], 1)
         order = torch.arange(3, device=positions.device)
         for r in range(self.n_rotors):
-            turned = (order.unsqueeze(0) + third[:, r : r + 1]) % 3
-            index[:, self.hydrogens[r]] = self.hydrogens[r][turned]
+            index[:, self.hydrogens[r]] = self.hydrogens[r][(order.unsqueeze(0) + third[:, r : r + 1]) % 3]
         return torch.gather(positions, 1, index.unsqueeze(-1).expand(-1, -1, 3))
 
     def rotor_thirds(self, positions: Tensor) -> Tensor:
         """The relabelling that brings each rotor's first hydrogen within 60° of the mean phase, [batch, rotors]."""
         torsions = self.coordinates.to_internal(positions)[2][:, self.rotor]
-        turn = torch.round(wrap(torsions - self.phase) / self.third).long()
-        return torch.remainder(-turn, 3)
+        return torch.remainder(-torch.round(wrap(torsions - self.phase) / self.third).long(), 3)
 
     @torch.no_grad()
     def fit_statistics(self, positions: Tensor) -> None:
@@ -149,8 +146,7 @@ class TorsionDecoder(nn.Module):
 
     def targets(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """What `predict` should give for frames [batch, atoms, 3] nm."""
-        canonical = self.relabel(positions, self.rotor_thirds(positions))
-        bonds, angles, torsions = self.coordinates.to_internal(canonical)
+        bonds, angles, torsions = self.coordinates.to_internal(self.relabel(positions, self.rotor_thirds(positions)))
         turns = torch.cat([torsions[:, self.plain], 3 * torsions[:, self.rotor]], dim=1)
         centre = self.mean[self.n_bonds + self.n_angles :]
         offsets = centre + wrap(torsions[:, self.others] - centre)

@@ -57,8 +57,7 @@ class EGNNLayer(nn.Module):
     def update(self, h: Tensor, messages: Tensor, vectors: Tensor) -> Tensor:
         """New atom features from the summed messages [..., width] and vectors [..., V, 3]."""
         invariants = self.norm_invariant(vector_invariants(vectors))
-        inputs = torch.cat([self.norm_atom(h), self.norm_message(messages), invariants], dim=-1)
-        out: Tensor = h + self.change(inputs)
+        out: Tensor = h + self.change(torch.cat([self.norm_atom(h), self.norm_message(messages), invariants], dim=-1))
         return out
 
     def forward(self, h: Tensor, edge: Tensor, direction: Tensor) -> Tensor:

@@ -32,8 +32,7 @@ class MoleculeData(Data):  # type: ignore[misc]
 def molecule_data(topology: Topology, positions: Tensor | None = None) -> MoleculeData:
     """A molecule for `GraphEncoder`, alone or in a batch."""
     record = chemistry(topology)
-    graph = bond_graph(record.n_atoms, record.bonds)
-    near = networkx.all_pairs_shortest_path_length(graph, cutoff=MAX_SEPARATION - 1)
+    near = networkx.all_pairs_shortest_path_length(bond_graph(record.n_atoms, record.bonds), cutoff=MAX_SEPARATION - 1)
     rows = [(i, j, apart) for i, found in near for j, apart in sorted(found.items()) if i != j]
     pairs = torch.tensor(rows, dtype=torch.long).reshape(-1, 3).T
     token = torch.tensor(residue_tokens(record), dtype=torch.long)
@@ -190,8 +189,7 @@ class GraphMoleculeEncoder(AtomEncoder):
         frame = torch.arange(frames, device=obs.device)
         pairs = (self.pairs.unsqueeze(1) + size * frame.reshape(1, -1, 1)).reshape(2, -1)
         atoms, x, bonds = frame.repeat_interleave(size), self.x.repeat(frames, 1), self.bonds.repeat(frames)
-        h = self.encoder.atoms(obs.reshape(-1, 3), atoms, x, pairs, bonds)
-        return h.reshape(frames, size, self.width)
+        return self.encoder.atoms(obs.reshape(-1, 3), atoms, x, pairs, bonds).reshape(frames, size, self.width)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Latent tokens [batch, tokens, dim] of positions [batch, atoms, 3] nm, a few frames at a time."""

@@ -118,8 +118,7 @@ def benchmark(
 def _solute(molecule: Molecule) -> tuple[Topology, Doubles]:
     """What a model is of, without the water around it, and its positions [atoms, 3] in nm."""
     atoms = [atom.index for atom in molecule.topology.atoms() if atom.residue.name not in WATER]
-    positions = np.asarray(molecule.positions._value, dtype=np.float64)[atoms]
-    return sub_topology(molecule.topology, atoms), positions
+    return sub_topology(molecule.topology, atoms), np.asarray(molecule.positions._value, dtype=np.float64)[atoms]
 
 
 def _openmm_rows(molecule: Molecule, seconds: float, progress: Callable[[str], None]) -> list[Row]:

@@ -129,8 +129,7 @@ class _Scoring:
     def states(self) -> list[Metric]:
         reference = self.reference
         populations, own_populations = (reference.macrostates(paths) for paths in (reference.paths, self.paths))
-        frames = sum(map(len, self.paths))
-        floors = (None, None) if self.brief else _state_floors(reference, frames, populations)
+        floors = (None, None) if self.brief else _state_floors(reference, sum(map(len, self.paths)), populations)
         missing = int(np.count_nonzero((own_populations == 0) & (populations > 0)))
         note = f"{reference.sets} macrostates: one more than the processes slower than the lag, at least two"
         if missing:

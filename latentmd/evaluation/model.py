@@ -121,8 +121,7 @@ class _ModelEvaluation:
         """Rollouts from random training frames."""
         walkers = self.settings.walkers
         pool = np.concatenate([x[:: max(1, len(x) // walkers)] for x in self.train])
-        starts = pool[rng.permutation(len(pool))[:walkers]]
-        return self._decoding(rng, tick).generate(starts, self.step, self.steps)
+        return self._decoding(rng, tick).generate(pool[rng.permutation(len(pool))[:walkers]], self.step, self.steps)
 
     def _decoding(self, rng: np.random.Generator, tick: Tick) -> rollouts.Decoding:
         return rollouts.Decoding(self.propagator, self.spec, self.template, rng, tick)
@@ -185,15 +184,13 @@ class _ModelEvaluation:
         self.progress("baselines of training frames")
         framed = replace(s, baselines=tuple(b for b in chosen if b in FRAME_BASELINES))
         data = features.read_set(inputs.trajectory_files(train), self.topology, self.spec, None, s.interval)
-        runs = baselines.training_runs(data, fitted)
-        result = baselines.frame_baselines(fitted, own, runs, self.topology, framed)
+        result = baselines.frame_baselines(fitted, own, baselines.training_runs(data, fitted), self.topology, framed)
         for name, label, make in (
             ("tica-flow", "flow on TICA coordinates", self._tica_flow),
             ("koopman", "Koopman rollouts", partial(self._koopman, slow)),
         ):
             if name in chosen:
-                made = make(stage(self.progress, f"baseline: {label}"))
-                result[name] = compare(fitted, made, brief=True).metrics
+                result[name] = compare(fitted, make(stage(self.progress, f"baseline: {label}")), brief=True).metrics
         return result
 
     def _tica_flow(self, tick: Tick) -> list[Floats]:
@@ -206,8 +203,7 @@ class _ModelEvaluation:
 
     def _koopman(self, slow: list[Floats], tick: Tick) -> list[Floats]:
         walkers, pool = self.settings.walkers, np.concatenate(slow)
-        starts = pool[self.rng.integers(0, len(pool), walkers)]
-        axes = baselines.koopman_rollout(slow, starts, self.steps)
+        axes = baselines.koopman_rollout(slow, pool[self.rng.integers(0, len(pool), walkers)], self.steps)
         shape = (walkers, self.steps, -1, int(self.propagator.manifest.slow_axes))
         path = torch.as_tensor(axes.reshape(shape), dtype=self.propagator.dtype, device=self.propagator.device)
         return self._decoding(self.rng, tick).decode(path.transpose(0, 1), self.step)[0].runs

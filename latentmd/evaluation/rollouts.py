@@ -43,8 +43,7 @@ class Equilibrium:
 
     def equilibrium(self, count: int) -> Floats:
         """Independent draws of torsions (count, tokens, slots), radians."""
-        parts = [self.draw(min(_CHUNK, count - k)).numpy() for k in range(0, count, _CHUNK)]
-        return np.concatenate(parts)
+        return np.concatenate([self.draw(min(_CHUNK, count - k)).numpy() for k in range(0, count, _CHUNK)])
 
 
 _PART = 100  # latent steps between two reports of progress

@@ -92,8 +92,7 @@ def shape_metrics(sets: Mapping[str, Shape]) -> list[Metric]:
     ):
         grid = statistics.joint_grid(*values)
         counts = [grid.counts(v) for v in values]
-        occupied = int(np.count_nonzero(counts[0]))
-        floor = statistics.analytic_floor(occupied, *map(float, map(len, values)))
+        floor = statistics.analytic_floor(int(np.count_nonzero(counts[0])), *map(float, map(len, values)))
         rows.append(Metric(f"JS distance, {name}", "shape", statistics.js_distance(*counts), floor=floor))
     motion = [_fluctuations(s.heavy) for s in (md, own)]
     alike = float(np.corrcoef(motion[0], motion[1])[0, 1])

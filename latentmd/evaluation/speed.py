@@ -62,8 +62,7 @@ def matmul_peak(device: str = "cpu", seconds: float = 0.6) -> float:
     import torch
 
     size = _PEAK_SIZE if device == "cpu" else 8 * _PEAK_SIZE
-    generator = torch.Generator(device).manual_seed(0)
-    a = torch.randn(size, size, generator=generator, device=device)
+    a = torch.randn(size, size, generator=torch.Generator(device).manual_seed(0), device=device)
 
     def product() -> None:
         torch.mm(a, a)

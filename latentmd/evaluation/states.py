@@ -123,8 +123,7 @@ class States:
             typical = np.argmin([superposed(heavy, frame)[1].mean() for frame in heavy])
             others = np.delete(here, typical)
             frames = visits.data.kept[[here[typical], *others[evenly(len(others), _BUNDLE - 1)]]]
-            target = next(iter(found.values()))[0] if found else frames[0]
-            found[name] = superposed(frames, target)[0]
+            found[name] = superposed(frames, next(iter(found.values()))[0] if found else frames[0])[0]
         return found
 
     def record(self) -> Document:

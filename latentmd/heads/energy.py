@@ -127,8 +127,7 @@ class MechanicsPrior(nn.Module):
         """Derivatives of the terms, [batch, terms, atoms, 3]."""
         with warnings.catch_warnings():  # torch.func itself still uses TorchScript
             warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
-            per_frame = torch.func.jacfwd(lambda frame: self.terms(frame.unsqueeze(0))[0])
-            out: Tensor = torch.func.vmap(per_frame)(frames)
+            out: Tensor = torch.func.vmap(torch.func.jacfwd(lambda frame: self.terms(frame.unsqueeze(0))[0]))(frames)
         return out
 
 
@@ -179,8 +178,7 @@ class LatentEnergyHead(nn.Module):
     def forward(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Axes [batch, axes] → mean [batch] kJ/mol and variance [batch] (kJ/mol)²."""
         out = self.network(w)
-        variance = self.spread**2 * torch.exp(2 * out[:, 1].clamp(-5, 5))
-        return self.mean + self.spread * out[:, 0], variance
+        return self.mean + self.spread * out[:, 0], self.spread**2 * torch.exp(2 * out[:, 1].clamp(-5, 5))
 
     def loss(self, w: Tensor, energies: Tensor) -> Tensor:
         """Mean Gaussian negative log-likelihood of energies, up to a constant."""

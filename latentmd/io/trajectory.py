@@ -271,8 +271,7 @@ def _holds(positions: Floats, cells: Floats) -> Bools:
     """Whether each frame fits into its box, shape (frames,)."""
     heights = np.stack([cells[:, i, i] for i in range(3)], axis=1)
     usable = np.asarray(np.isfinite(cells).all(axis=(1, 2)) & (heights > 0).all(axis=1))
-    safe = np.where(usable[:, None, None], cells, np.eye(3))
-    shares = positions @ np.linalg.inv(safe)
+    shares = positions @ np.linalg.inv(np.where(usable[:, None, None], cells, np.eye(3)))
     return np.asarray(usable & (np.ptp(shares, axis=1) < _ROOM).all(axis=1))
 
 

@@ -151,8 +151,7 @@ class BoundPeptide(nn.Module):
         kind = self.types[..., 0]
         axes = torch.nn.functional.pad(slow[..., : self.n_slow], [0, self.dim - self.n_slow])
         z = self.basis.mean[kind] + (axes.unsqueeze(-2) @ self.inverse[kind]).squeeze(-2)
-        later = self.mean.step(z, lag, slow.new_zeros(slow.shape[0], 0))
-        mean, _ = self.basis(later, self.types)
+        mean, _ = self.basis(self.mean.step(z, lag, slow.new_zeros(slow.shape[0], 0)), self.types)
         return self.joined(mean, self.likely(mean))
 
     @torch.jit.export
@@ -212,13 +211,11 @@ class BoundPeptide(nn.Module):
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """Positions [batch, atoms, 3] nm → positions a step later; noise [batch, step_noise + decode_noise]."""
         slow, _ = self.encode(positions)
-        slow = self.step(slow, lag, noise[:, : self.step_noise])
-        return self.decode(slow, noise[:, self.step_noise :])
+        return self.decode(self.step(slow, lag, noise[:, : self.step_noise]), noise[:, self.step_noise :])
 
 
 def _clash_pairs(chain: Chain) -> Tensor:
     """Pairs of heavy atoms more than two bonds apart, [pairs, 2]."""
-    graph = networkx.Graph(list(chain.record.bonds))
-    near = dict(networkx.all_pairs_shortest_path_length(graph, cutoff=2))
+    near = dict(networkx.all_pairs_shortest_path_length(networkx.Graph(list(chain.record.bonds)), cutoff=2))
     heavy = [i for i, symbol in enumerate(chain.record.symbols) if symbol != "H"]
     return torch.tensor([(i, j) for i in heavy for j in heavy if i < j and j not in near[i]]).reshape(-1, 2)

@@ -214,8 +214,7 @@ def write_sealed(path: Path, archive: io.BytesIO, manifest: Sealed) -> Sealed:
         for name in source.namelist():
             if not name.endswith(".debug_pkl"):
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_DEFLATED)
-        manifest_json = manifest.model_dump_json()
-        target.writestr(zipfile.ZipInfo(f"{root}/extra/{_MANIFEST}"), manifest_json, zipfile.ZIP_DEFLATED)
+        target.writestr(zipfile.ZipInfo(f"{root}/extra/{_MANIFEST}"), manifest.model_dump_json(), zipfile.ZIP_DEFLATED)
     content = sealed.getvalue()[:-2] + struct.pack("<H", _TAIL) + _COMMENT
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content + hashlib.sha256(content).hexdigest().encode())

@@ -117,8 +117,7 @@ class Propagator:
         Raises:
             ValueError: it is another molecule; the message says in what.
         """
-        structure = None if positions is None else np.asarray(positions, dtype=np.float64)
-        answer = self.manifest.covers(topology, structure)
+        answer = self.manifest.covers(topology, None if positions is None else np.asarray(positions, dtype=np.float64))
         if not answer:
             raise ValueError(
                 f"{self.manifest.called} does not cover this molecule: {answer.reason}; "
@@ -344,9 +343,7 @@ class Propagator:
         if x.ndim != 3 or x.shape[1:] != (self.n_atoms, 3):
             raise ValueError(f"positions have shape {x.shape}; expected (frames, {self.n_atoms}, 3) in nm")
         x = x if self.order is None else x[:, self.order]
-        centred = x - x.mean(axis=1, keepdims=True)
-        return torch.as_tensor(centred, dtype=self.dtype, device=self.device)
+        return torch.as_tensor(x - x.mean(axis=1, keepdims=True), dtype=self.dtype, device=self.device)
 
     def _noise(self, rng: Noise, frames: int, size: int) -> Tensor:
-        noise = rng.standard_normal((frames, size), dtype=np.float32)
-        return torch.from_numpy(noise).to(self.device, self.dtype)
+        return torch.from_numpy(rng.standard_normal((frames, size), dtype=np.float32)).to(self.device, self.dtype)

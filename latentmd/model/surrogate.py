@@ -82,5 +82,4 @@ class Surrogate(nn.Module):
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """Positions [batch, atoms, 3] nm → positions a step later; noise [batch, step_noise + decode_noise]."""
         slow, _ = self.encode(positions)
-        slow = self.step(slow, lag, noise[:, : self.step_noise])
-        return self.decode(slow, noise[:, self.step_noise :])
+        return self.decode(self.step(slow, lag, noise[:, : self.step_noise]), noise[:, self.step_noise :])

@@ -41,8 +41,7 @@ def spanning_tree(n_atoms: int, bonds: Pairs, root: int = 0) -> list[tuple[int, 
 def separations(n_atoms: int, bonds: Pairs, longest: int) -> Ints:
     """Bond-graph distance of all pairs of atoms, [atoms, atoms]; `longest` where it is that, longer or infinite."""
     found = np.full((n_atoms, n_atoms), longest, dtype=np.int64)
-    graph = bond_graph(n_atoms, bonds)
-    for i, lengths in networkx.all_pairs_shortest_path_length(graph, cutoff=longest - 1):
+    for i, lengths in networkx.all_pairs_shortest_path_length(bond_graph(n_atoms, bonds), cutoff=longest - 1):
         found[i, list(lengths)] = list(lengths.values())
     return found
 

@@ -252,8 +252,7 @@ def _slot(record: Chemistry, residue: str, i: int, a: int, b: int, bridge: bool)
         return "psi"
     if record.symbols[i] == "H" and (record.symbols[a] not in "NOS" or names[a] in _PLANAR_NITROGENS):
         return ""
-    proline = residue == "PRO" and names[a] == "CB"
-    return "chi" if bridge or proline else ""
+    return "chi" if bridge or (residue == "PRO" and names[a] == "CB") else ""
 
 
 def _rest(

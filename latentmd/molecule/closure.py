@@ -71,8 +71,7 @@ class _Gap:
         self.angles = torch.tensor([_ANGLES[k % 3] for k in range(self.size)]).double().deg2rad()
         self.start = torch.cat([starts, self.angles.expand_as(starts)], dim=-1)
         self.given = [x.repeat_interleave(len(combinations), dim=0) for x in (before, after, psi, phi)]
-        deviations = [_ANGLE_DEVIATIONS[k % 3] for k in range(self.size)]
-        self.deviations = torch.tensor(deviations).double().deg2rad()
+        self.deviations = torch.tensor([_ANGLE_DEVIATIONS[k % 3] for k in range(self.size)]).double().deg2rad()
         self.omegas = list(range(1, self.size, 3))
 
     def minima(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,7 +113,6 @@ def _placed(atoms: list[Tensor], length: float, angle: Tensor, torsion: Tensor) 
     a, b, c = atoms
     along = torch.nn.functional.normalize(c - b, dim=-1)
     across = torch.nn.functional.normalize(torch.linalg.cross(b - a, along), dim=-1)
-    up = torch.linalg.cross(across, along)
-    side = torch.cos(torsion) * up + torch.sin(torsion) * across
+    side = torch.cos(torsion) * torch.linalg.cross(across, along) + torch.sin(torsion) * across
     out: Tensor = c + length * (-torch.cos(angle) * along + torch.sin(angle) * side)
     return out

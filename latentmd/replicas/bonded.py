@@ -97,8 +97,7 @@ def nearest_contacts(symbols: list[str], bonds: Ints, frames: Floats) -> Doubles
     kind = atom_kinds(symbols, bonds)
     nearest = np.full((kind.max() + 1, kind.max() + 1), np.inf)
     for frame in frames[:: max(1, len(frames) // _FRAMES)]:
-        apart = np.linalg.norm(frame[first] - frame[second], axis=1)
-        np.minimum.at(nearest, (kind[first], kind[second]), apart)
+        np.minimum.at(nearest, (kind[first], kind[second]), np.linalg.norm(frame[first] - frame[second], axis=1))
     nearest = np.minimum(nearest, nearest.T)
     return np.where(np.isfinite(nearest), nearest, 0.0)
 

@@ -148,8 +148,7 @@ class OneByOne(Replicas):
 
     def _evaluated(self, positions: Floats | None) -> Iterator[tuple[float, Floats]]:
         context = self._context("verlet", 0.001)
-        shown = self.positions if positions is None else np.asarray(positions, dtype=np.float64)
-        for r, frame in enumerate(shown):
+        for r, frame in enumerate(self.positions if positions is None else np.asarray(positions, dtype=np.float64)):
             if not np.isfinite(frame).all():
                 yield np.nan, np.full(frame.shape, np.nan)
                 continue

@@ -81,8 +81,7 @@ def _expected_system(molecule: Molecule, manifest: Manifest | PeptideManifest) -
 
 def _forces(system: Any, frames: Doubles) -> Doubles:
     """Forces in kJ/mol/nm of structures, shape (frames, atoms, 3)."""
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     found = []
     for frame in frames:
         context.setPositions(frame)
@@ -242,10 +241,8 @@ def solute_molecule(source: Path, manifest: Manifest, select: str = "") -> Molec
     for atom in topology.atoms():
         masses.addParticle(atom.element.mass)
     shared = {name: getattr(manifest, name) for name in ("temperature", "friction", "timestep")}
-    files = tuple(manifest.force_field) or ("not known",)
-    protocol = Protocol(cast("Solvent", manifest.solvent), files, **shared)
-    quantity = np.asarray(positions, dtype=np.float64) * unit.nanometer
-    return Molecule(topology, masses, quantity, protocol, notes=notes)
+    protocol = Protocol(cast("Solvent", manifest.solvent), tuple(manifest.force_field) or ("not known",), **shared)
+    return Molecule(topology, masses, np.asarray(positions, dtype=np.float64) * unit.nanometer, protocol, notes=notes)
 
 
 def bundled_model(molecule: Molecule, source: Path, temperature: float | None = None) -> Model:
@@ -335,5 +332,4 @@ def bind_file(
         raise ValueError(f"{model} is a model of one molecule, which needs no binding; expected one of many peptides")
     molecule = build(pdb, Protocol.of(source.manifest, inputs))
     source.check(molecule, Path(pdb))
-    start = minimised(molecule, "Reference")
-    return bind(molecule.topology, start, out, source.name, fit=fit_tilt if tilt else None)
+    return bind(molecule.topology, minimised(molecule, "Reference"), out, source.name, fit=fit_tilt if tilt else None)

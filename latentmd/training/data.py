@@ -136,8 +136,7 @@ def read_source(
     text = Path(top).read_text(encoding="utf-8") if whole else pdb_text(solute.topology.to_openmm(), runs[0][0])
     names = [Path(path).name for path in trajectories]
     refuse_repeats(runs, list(map(str, trajectories)))
-    found = Source(runs, spacing, names, solute.topology, text, left_out=solute.left_out, water=solute.water)
-    return _alike(found)
+    return _alike(Source(runs, spacing, names, solute.topology, text, left_out=solute.left_out, water=solute.water))
 
 
 def _alike(source: Source) -> Source:

@@ -68,8 +68,7 @@ def _anchor_rotation(
     w, y = np.concatenate(axes), np.concatenate(anchors).astype(np.float64)
     y = (y - y.mean(0)) / y.std(0)
     correlation = w.T @ y / len(w)  # regression coefficients, as the axes are white
-    rest = correlation[n_slow:]
-    left, singular, _ = np.linalg.svd(rest, full_matrices=True)
+    left, singular, _ = np.linalg.svd(correlation[n_slow:], full_matrices=True)
     extra = int((singular**2 > _LEAST_SHARE * y.shape[1]).sum())
     rotation = np.eye(w.shape[1])
     rotation[n_slow:, n_slow:] = left
@@ -89,8 +88,7 @@ def landmarks(slow: Sequence[NDArray[np.float32]], held: Sequence[NDArray[np.flo
     ]
     centres = k_means(looked_at[0], min(_LANDMARKS, len(looked_at[0]) // 4), seed).cluster_centers.round(3).tolist()
     found = Landmarks(centres=centres, limit=0.0)
-    limit = max(float(np.quantile(found.distances(z), _KEPT)) for z in looked_at)
-    return found.model_copy(update={"limit": limit})
+    return found.model_copy(update={"limit": max(float(np.quantile(found.distances(z), _KEPT)) for z in looked_at)})
 
 
 _NUMBERS = 20_000  # encoded at a time, and 256 frames at most

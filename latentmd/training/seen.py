@@ -152,8 +152,7 @@ def _markov_error(model: ReferenceModel, sides: Ints) -> float:
     shares = np.bincount(sides[np.concatenate(model.paths)], minlength=test.predicted.shape[1]) / sum(
         map(len, model.paths)
     )
-    errors = np.abs(test.predicted - test.estimated)[:, shares > _LEAST]
-    return float(np.nanmax(errors, initial=0.0))
+    return float(np.nanmax(np.abs(test.predicted - test.estimated)[:, shares > _LEAST], initial=0.0))
 
 
 def _transitions(tics: Sequence[Floats], sides: Sequence[Ints]) -> int:

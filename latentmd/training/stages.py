@@ -99,8 +99,7 @@ class SurrogateTraining:
         encoder: Any = embedding.module.encoder
         axes = torch.randn(min(_TIMED, total), encoder.n_tokens * self.config.encoder.token_dim)
         k = min(self.config.latent.slow_axes[1], axes.shape[1] - 1)
-        slow = [np.zeros((len(x), k), np.float32) for x in data.train]
-        made = [embedding, self.fast(axes, k), self.predictor(slow)]
+        made = [embedding, self.fast(axes, k), self.predictor([np.zeros((len(x), k), np.float32) for x in data.train])]
         made[1:1] = [self.decoding(axes, _TIMED)] if self.config.decoder.width else []
         found = {stage.name: stage.forecast(there) for stage in made if not self.run.finished(stage.name)}
         if not (self.run.resume and (self.run.folder / _LATENTS).exists()):
@@ -190,8 +189,7 @@ class SurrogateTraining:
     def decoding(self, axes: Tensor, frames: int = STATISTICS_FRAMES) -> Stage:
         """Stage 2a: frozen axes [frames, axes] → internal coordinates, whose statistics are of so many frames."""
         c, positions = self.config.decoder, torch.from_numpy(np.concatenate(self.data.train))
-        coordinates = InternalCoordinates.from_topology(self.data.topology)
-        decoder = TorsionDecoder(coordinates, axes.shape[1], c.width)
+        decoder = TorsionDecoder(InternalCoordinates.from_topology(self.data.topology), axes.shape[1], c.width)
         decoder.fit_statistics(some_frames(self.data.train, frames))
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:

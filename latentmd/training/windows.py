@@ -28,8 +28,7 @@ def random_masks(batch: int, frames: int, tokens: int, generator: torch.Generato
         elif kind == 1:
             row[0] = row[-1] = True
         elif kind == 2:
-            stride = _STRIDES[int(torch.randint(len(_STRIDES), (1,), generator=generator))]
-            row[::stride] = True
+            row[:: _STRIDES[int(torch.randint(len(_STRIDES), (1,), generator=generator))]] = True
         elif kind == 3:
             share = torch.rand(1, generator=generator)
             row[torch.rand(frames, generator=generator) < share] = True
@@ -103,18 +102,15 @@ class LaggedWindows:
         row = torch.searchsorted((ends + before.unsqueeze(1)).flatten(), place + before[which], right=True)
         trajectory = row - which * len(self._lengths)
         first = place - (ends - starts).flatten()[row]
-        frame = first + torch.arange(self.steps + 1).unsqueeze(1) * lag
-        return trajectory, frame, lag
+        return trajectory, first + torch.arange(self.steps + 1).unsqueeze(1) * lag, lag
 
     def sample(self, batch: int, generator: torch.Generator) -> Windows:
         """Draw so many windows and read their frames; the generator is of the CPU."""
         which, where, lag = self.indices(batch, generator)
-        shape = (self.steps + 1, batch, *self.trajectories[0].shape[1:])
-        out = np.empty(shape, dtype=np.float32)
+        out = np.empty((self.steps + 1, batch, *self.trajectories[0].shape[1:]), dtype=np.float32)
         trajectory, frame = which.numpy(), where.numpy()
         order = np.argsort(trajectory, kind="stable")
         names, begins = np.unique(trajectory[order], return_index=True)
         for k, own in zip(names, np.split(order, begins[1:]), strict=True):
             out[:, own] = self.trajectories[k][frame[:, own]]
-        frames = torch.from_numpy(out)
-        return Windows(tuple(frames.unbind(0)), lag.to(torch.float32))
+        return Windows(tuple(torch.from_numpy(out).unbind(0)), lag.to(torch.float32))

@@ -70,8 +70,7 @@ def _reconstruction(trained: TrainedWorld, sample: Sample) -> dict[str, float]:
     total, spread, count = 0.0, 0.0, 0
     mean = np.mean([s.astype(np.float64).mean(0) for s in sample.seen], axis=0)
     for latents, seen in zip(trained.test, sample.seen, strict=True):
-        found = read(trained.model.decoder, torch.from_numpy(latents))
-        total += float(((found - seen) ** 2).sum())
+        total += float(((read(trained.model.decoder, torch.from_numpy(latents)) - seen) ** 2).sum())
         spread += float(((seen - mean) ** 2).sum())
         count += seen.size
     return {"rms_error": (total / count) ** 0.5, "r2": 1 - total / spread}
@@ -83,8 +82,7 @@ def ensemble_figures(model: WorldModel, latents: Runs, data: WorldData, seed: in
     assert isinstance(world, LangevinWorld)
     pool = np.concatenate([z[:: max(1, len(z) // 8)] for z in latents])
     start = torch.from_numpy(pool[np.linspace(0, len(pool) - 1, _CHAINS).astype(int)])
-    generator = torch.Generator().manual_seed(seed)
-    path = list(rollout(model.predictor, start, 1.0, _STEPS, generator))[_SETTLE:]
+    path = list(rollout(model.predictor, start, 1.0, _STEPS, torch.Generator().manual_seed(seed)))[_SETTLE:]
     both = np.stack(data.train.states), data.states(read(model.reader, torch.stack(path, dim=1)))
     populations = world.populations()
     wanted: dict[str, tuple[float | None, Callable[[Doubles], Estimate]]] = {
@@ -193,8 +191,7 @@ def forecast(
     truth = torch.from_numpy(np.stack([latents[r][f + steps] for r, f in zip(run, frame, strict=True)]))
     predicted = {}
     for name, predictor in predictors.items():
-        generator = torch.Generator().manual_seed(seed)
-        path = list(rollout(predictor.eval(), truth[:, 0], float(lag), horizon, generator))
+        path = list(rollout(predictor.eval(), truth[:, 0], float(lag), horizon, torch.Generator().manual_seed(seed)))
         predicted[name] = torch.stack([truth[:, 0], *path], dim=1)
     return Forecasts(truth, predicted, run, frame)
 
@@ -216,8 +213,7 @@ def one_step_scores(predictor: nn.Module, latents: Runs, lag: int) -> dict[str, 
 @torch.no_grad()
 def read(reader: nn.Module, z: Tensor) -> Doubles:
     """Read-out of latents [..., tokens, dim], [..., quantities]."""
-    flat = z.reshape(-1, *z.shape[-2:])
-    out = torch.cat([reader(part, torch.zeros(len(part), 0)) for part in flat.split(2048)])
+    out = torch.cat([reader(part, torch.zeros(len(part), 0)) for part in z.reshape(-1, *z.shape[-2:]).split(2048)])
     return out.reshape(*z.shape[:-2], *out.shape[1:]).double().numpy()
 
 

@@ -146,7 +146,6 @@ def readout_stage(
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
         rows = torch.randint(len(z), (c.batch,), generator=generator)
         wanted = np.stack([targets[where[i]][row[i]] for i in rows.numpy()]).astype(np.float32)
-        found = decoder(z[rows], nothing)
-        return {"loss": (found - torch.from_numpy(wanted)).square().mean() / spread}
+        return {"loss": (decoder(z[rows], nothing) - torch.from_numpy(wanted)).square().mean() / spread}
 
     return Stage(name, decoder, losses, Optimisation(steps=c.steps, learning_rate=c.learning_rate, seed=config.seed))

@@ -100,8 +100,7 @@ def _particle_quantities(world: PeriodicFluid, states: Doubles) -> Doubles:
 
 def _columns(world: World, size: int) -> tuple[list[int], list[int]]:
     """Columns of a flat state of so many numbers that are read out as angles, and those read out as they are."""
-    others = world.quantities or tuple(i for i in range(size) if i not in world.angles)
-    return list(world.angles), list(others)
+    return list(world.angles), list(world.quantities or tuple(i for i in range(size) if i not in world.angles))
 
 
 def state_vector(world: World, states: Doubles) -> Doubles:

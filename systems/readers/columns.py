@@ -50,8 +50,7 @@ def read_pdb(text: str, path: Path) -> Records:
         elif record == "SEQRES":
             records.sequences.setdefault(raw[11:12].strip(), []).extend(raw[19:].upper().split())
         elif record == "CRYST1":
-            columns = (6, 15, 24, 33, 40, 47, 54)
-            records.cell = cell_of([raw[start:end] for start, end in pairwise(columns)])
+            records.cell = cell_of([raw[start:end] for start, end in pairwise((6, 15, 24, 33, 40, 47, 54))])
     twice = len({(atom.model, atom.key) for atom in records.atoms}) > len({atom.key for atom in records.atoms})
     if not models and not twice:  # what follows an END record is a part of the first model, no other one
         records.atoms = [replace(atom, model=1) for atom in records.atoms]

@@ -54,8 +54,7 @@ class DoublePendulum(World):
         if frames == 1:
             return np.array(start[None], dtype=np.float64)
         times = self.interval * np.arange(frames)
-        span = (0.0, float(times[-1]))
-        found = solve_ivp(self._rate, span, start, "DOP853", times, rtol=_TOLERANCE, atol=_TOLERANCE)
+        found = solve_ivp(self._rate, (0.0, float(times[-1])), start, "DOP853", times, rtol=_TOLERANCE, atol=_TOLERANCE)
         return np.asarray(found.y.T, dtype=np.float64)
 
     def _rate(self, time: float, state: Doubles) -> tuple[float, float, float, float]:

@@ -60,6 +60,5 @@ class DoubleWell(LangevinWorld):
         across = np.linspace(sign * start, sign * end, _POINTS)
         x = np.concatenate([below, across])
         scaled = self.potential(sign * x[:, None]) / self.kT
-        reached = cumulative_trapezoid(np.exp(-scaled), x, initial=0)
-        inner = (np.exp(scaled) * reached)[_POINTS:]
+        inner = (np.exp(scaled) * cumulative_trapezoid(np.exp(-scaled), x, initial=0))[_POINTS:]
         return float(self.friction / self.kT * np.trapezoid(inner, across))

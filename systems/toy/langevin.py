@@ -86,8 +86,7 @@ class LangevinWorld(World):
         shape = (len(states), self.dimensions)
         last = stream.standard_normal(shape)
         for start in range(0, steps, _CHUNK):
-            noise = stream.standard_normal((min(_CHUNK, steps - start), *shape))
-            states, last = self._advance(states, noise, last)
+            states, last = self._advance(states, stream.standard_normal((min(_CHUNK, steps - start), *shape)), last)
         return states
 
     def _advance(self, states: Doubles, noise: Doubles, last: Doubles) -> tuple[Doubles, Doubles]:
@@ -134,8 +133,7 @@ class LangevinWorld(World):
         rows: list[Doubles] = []
         while len(rows) < n:
             q = stream.uniform(self.low, self.high, (64, self.dimensions))
-            keep = stream.uniform(size=64) < np.exp(-(self.potential(q) - lowest) / self.kT)
-            rows += list(q[keep])
+            rows += list(q[stream.uniform(size=64) < np.exp(-(self.potential(q) - lowest) / self.kT)])
         positions = np.stack(rows[:n])
         if not self.inertia:
             return positions

@@ -100,8 +100,7 @@ class LennardJones(PeriodicFluid):
     def potential(self, x: Doubles) -> Doubles:
         """Potential energy [...] at positions [..., particles, 2]."""
         r = np.sqrt((self.pairs.displacements(x, self.box) ** 2).sum(-1))
-        inside = r < self.cutoff
-        r = np.where(inside, r, self.cutoff)
+        r = np.where(r < self.cutoff, r, self.cutoff)
         at_cutoff = 4 * (self.cutoff**-12 - self.cutoff**-6)
         energy: Doubles = 4 * (r**-12 - r**-6) - at_cutoff - (r - self.cutoff) * self._slope()
         return np.asarray(energy.sum(-1))

@@ -60,8 +60,7 @@ class World(ABC):
     def check(self, how: str) -> None:
         """Refuse a way of observing that there is not."""
         if how not in self.observations:
-            hint = _suggestion(how, self.observations)
-            raise WorldError(f"{self.name} cannot be observed as {how!r}; {hint}")
+            raise WorldError(f"{self.name} cannot be observed as {how!r}; {_suggestion(how, self.observations)}")
 
     def observe(self, states: Doubles, how: str) -> Observed:
         """What is seen of each state: vectors [..., features], pictures [..., 64, 64] with values from 0 to 1, or
@@ -134,8 +133,7 @@ def frame_stack(observations: Observed, history: int) -> Observed:
         return observations
     if not 1 <= history <= observations.shape[1]:
         raise WorldError(f"a history of {history} frames was asked of {observations.shape[1]} frames")
-    windows = np.lib.stride_tricks.sliding_window_view(observations, history, axis=1)
-    return np.moveaxis(windows, -1, 2)
+    return np.moveaxis(np.lib.stride_tricks.sliding_window_view(observations, history, axis=1), -1, 2)
 
 
 class Canvas:

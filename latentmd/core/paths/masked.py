@@ -24,8 +24,7 @@ class _Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        half = width // heads // 2
-        self.rates = nn.Buffer(2 * math.pi / torch.logspace(math.log10(2.0), math.log10(256.0), half))
+        self.rates = nn.Buffer(2 * math.pi / torch.logspace(math.log10(2.0), math.log10(256.0), width // heads // 2))
 
     def forward(self, h: Tensor, position: Tensor) -> Tensor:
         batch, length, width = h.shape

@@ -118,8 +118,7 @@ class FreeSteps:
         return self.model.log_arrival(z, self._lags(z), end)
 
     def _step(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(len(z), int(self.model.step_noise), generator=generator)
-        return self.model.step(z, self._lags(z), noise)
+        return self.model.step(z, self._lags(z), torch.randn(len(z), int(self.model.step_noise), generator=generator))
 
     def _lags(self, z: Tensor) -> Tensor:
         return torch.full((len(z),), self.time)

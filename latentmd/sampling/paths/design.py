@@ -81,8 +81,7 @@ class Gap:
         found = ways.flatten(0, 1)
         angles, known = told.repeat_interleave(draws, dim=0), torch.from_numpy(which.known.copy())
         inner = itertools.product(self.missing, (_OMEGA, _PHI, _PSI))
-        places = [(self.before, _PSI), *inner, (self.after, _OMEGA), (self.after, _PHI)]
-        for column, (token, slot) in enumerate(places):
+        for column, (token, slot) in enumerate([(self.before, _PSI), *inner, (self.after, _OMEGA), (self.after, _PHI)]):
             angles[:, token, slot], known[token, slot] = found[:, column], True
         return angles, known
 

@@ -141,8 +141,7 @@ def read_given(path: Path, topology: Top, interval: float | None, solute: Solute
     no times; ValueError where it does not fit.
     """
     whole = load_topology(topology)
-    part = solute or Solute(np.arange(whole.n_atoms), whole)
-    reader, atoms = solute_reader(path, whole, part, interval=interval)
+    reader, atoms = solute_reader(path, whole, solute or Solute(np.arange(whole.n_atoms), whole), interval=interval)
     spacing = reader.interval
     blocks = list(reader)
     positions = np.concatenate([block.positions[:, atoms] for block in blocks])
@@ -229,8 +228,7 @@ def fill(
     shared = shared_options(f"{trajectory.stem}-{command}", keywords)
     request = FillRequest(trajectory=trajectory, top=top, interval=spacing, **shared)
     own, report = files_of(command, f"{command}.xtc", "design.csv"), keywords.get("progress") or quiet
-    done = carry_out(own, request, lambda: work_of(command, request, plan(request)), report)
-    return FillResult(request.out, done)
+    return FillResult(request.out, carry_out(own, request, lambda: work_of(command, request, plan(request)), report))
 
 
 def work_of(command: str, request: FillRequest, plan: FillPlan) -> Work:

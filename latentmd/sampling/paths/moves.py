@@ -40,8 +40,7 @@ def fit_partition(runs: Floats) -> Partition:
     found = TICA(lagtime=1, dim=min(_AXES, flat.shape[2]), scaling="kinetic_map").fit(walkers).fetch_model()
     mean = np.concatenate(walkers).mean(axis=0)
     axes = found.transform(np.eye(flat.shape[2])) - found.transform(np.zeros((1, flat.shape[2])))
-    projected = (np.concatenate(walkers) - mean) @ axes
-    centres = k_means(projected, _CELLS, seed=0).cluster_centers
+    centres = k_means((np.concatenate(walkers) - mean) @ axes, _CELLS, seed=0).cluster_centers
     mean, axes, centres = (np.ascontiguousarray(x, dtype=np.float32) for x in (mean, axes, centres))
     return Partition(mean, axes, centres)
 

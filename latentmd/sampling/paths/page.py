@@ -137,8 +137,7 @@ def _draw(axis: Axes, values: Floats, found: Outcome, wrap: float = 0.0) -> Any:
     dots = axis.scatter(flat[pick, 0], flat[pick, 1], c=time[pick], s=3, cmap="plasma", alpha=0.5, lw=0, vmin=0, vmax=1)
     for path, passage in list(zip(values, found.passages, strict=True))[:_LINES]:
         last = frames if passage.arrives < 0 else passage.arrives + 1
-        part = np.array(path[passage.leaves : last], dtype=np.float64)
-        for start, end in pairwise(part):
+        for start, end in pairwise(np.array(path[passage.leaves : last], dtype=np.float64)):
             turn = wrap * np.round((end - start) / wrap) if wrap else np.zeros(2)
             for a, b in {(tuple(start), tuple(end - turn)), (tuple(start + turn), tuple(end))}:
                 axis.plot((a[0], b[0]), (a[1], b[1]), color="#0f766e", lw=0.9, alpha=0.8)
@@ -206,12 +205,11 @@ def write_page(found: Outcome, summary: dict[str, Any]) -> None:
         + (f" The {len(ways) - _ROWS} rarest are left out." if len(ways) > _ROWS else "")
     )
     columns = ("state", "where", "population", "share of path frames")
-    sets = "Metastable sets of the chain of cells (PCCA+)."
     sections = [
         report.Section("How far to trust it", body=bullets(_trust(summary))),
         report.Section("Paths", figures=[(image, _CAPTION)]),
         report.Section("Ways between the ends", ways_text, table(("states", "paths", "share"), shares)),
-        report.Section("States of the model", sets, table(columns, states)),
+        report.Section("States of the model", "Metastable sets of the chain of cells (PCCA+).", table(columns, states)),
         report.Section("Transitions", figures=[(durations, "Durations and arrivals")] if durations else []),
         report.Section("What the run did", _METHOD, table(("quantity", "value"), _work(summary))),
     ]

@@ -64,8 +64,7 @@ def windows(known: int, most: int) -> list[Window]:
 
 def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, generator: torch.Generator) -> Tensor:
     """Slow axes with frames `every` ps apart drawn between known ones [frames, tokens, k], which stay as they were."""
-    total = (len(known) - 1) * stride + 1
-    result = torch.empty(total, *known.shape[1:])
+    result = torch.empty((len(known) - 1) * stride + 1, *known.shape[1:])
     result[::stride] = known
     plan = windows(len(known), (model.window - 1) // stride)
     for at in range(0, len(plan), _AT_ONCE):
@@ -77,8 +76,7 @@ def fill_windows(model: PathSampler, known: Tensor, stride: int, every: float, g
         mask = torch.zeros(values.shape[:3], dtype=torch.bool)
         mask[:, ::stride] = True
         times = (every * torch.arange(frames)).expand(len(group), -1)
-        noise = torch.randn(values.shape, generator=generator)
-        drawn = model.sample(values, mask, times, noise)
+        drawn = model.sample(values, mask, times, torch.randn(values.shape, generator=generator))
         for row, window in zip(drawn, group, strict=True):
             a, b = (stride * (edge - window.first) for edge in window.keep)
             result[window.keep[0] * stride : window.keep[1] * stride] = row[a:b]
@@ -104,8 +102,7 @@ class UpsamplePart(FillPart):
         """Draw, decode, settle and keep the frames; returns their number."""
         subject, propagator = self.subject, self.subject.propagator()
         rng, generator, settling = numbered_streams(self.options.seed, self.number)
-        known = propagator.encode(self.known)
-        whole = fill_windows(propagator.trajectories, known, self.stride, self.every, generator)
+        whole = fill_windows(propagator.trajectories, propagator.encode(self.known), self.stride, self.every, generator)
         slow = whole[self.own.start * self.stride : self.own.stop * self.stride]
         made = structures(subject, propagator, slow, rng)
         x, energies = subject.settled(made.positions, settling)

@@ -56,8 +56,7 @@ def prepare(molecule: Molecule, source: Path, threads: int) -> Prepared:
     say_notes(molecule, source)
     rates = platform_rates(molecule, threads)
     platform = max(rates, key=lambda name: rates[name])
-    reference = minimised(molecule, platform)
-    return Prepared(molecule, source, reference, platform, threads=threads, rate=rates[platform])
+    return Prepared(molecule, source, minimised(molecule, platform), platform, threads=threads, rate=rates[platform])
 
 
 def say_notes(molecule: Molecule, source: Path) -> None:

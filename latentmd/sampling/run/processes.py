@@ -260,8 +260,7 @@ def _take_job(worker: _Worker, reply: Reply | None, working: list[_Worker], on_m
         raise WorkerError(worker.describe_end())
     if kind == "error":
         text = str(value).strip() or type(value).__name__
-        known = isinstance(value, (OSError, ValueError))
-        raise WorkerError(text if known else f"{type(value).__name__}: {text}")
+        raise WorkerError(text if isinstance(value, (OSError, ValueError)) else f"{type(value).__name__}: {text}")
 
 
 def _drain(worker: _Worker, on_message: Take) -> None:

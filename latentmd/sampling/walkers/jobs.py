@@ -115,8 +115,7 @@ class WalkerJob:
                             pause = Deadline(PAUSE)
                             for walkers, arrays in block.states.items():
                                 sizes = tuple(writers[group.index(walker)].size for walker in walkers)
-                                kept = State(walkers, done, sizes, arrays, dict(block.counts))
-                                emit("state", state=kept)
+                                emit("state", state=State(walkers, done, sizes, arrays, dict(block.counts)))
                     if stopped():
                         return
             if stopped():
@@ -134,8 +133,7 @@ class WalkerJob:
                 names = [
                     f"{name} data".strip() if left else name for name, left in zip(names, block.left[:, k], strict=True)
                 ]
-            rows = zip(times, kinds, energies, names, strict=True)
-            emit("frames", walker=walker, rows=list(rows))
+            emit("frames", walker=walker, rows=list(zip(times, kinds, energies, names, strict=True)))
 
     @property
     def molecule(self) -> Molecule:

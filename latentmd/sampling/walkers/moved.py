@@ -116,8 +116,7 @@ class LatentJob(WalkerJob):
                     break
                 seeds = self.settling_seeds([walkers[k] for k in rows], [frames[k] for k in rows])
                 if attempt:  # a chain through a ring stays there: another drawing has to be mended
-                    rng = np.random.default_rng([attempt, *seeds])
-                    decoded[rows] = self._drawn(path[rows], rng)
+                    decoded[rows] = self._drawn(path[rows], np.random.default_rng([attempt, *seeds]))
                 decoded[rows] = mended(self.propagator, decoded[rows], seeds)
                 settled[rows] = True
         return decoded, np.full(len(decoded), np.nan), settled

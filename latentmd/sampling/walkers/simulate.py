@@ -93,8 +93,7 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
     check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
-    start = in_nm(molecule.positions)
-    prepared = Prepared(molecule, pdb, start, platform="none", threads=1, rate=0.0)
+    prepared = Prepared(molecule, pdb, in_nm(molecule.positions), platform="none", threads=1, rate=0.0)
     if not moves_alone(model):
         prepared = prepare(molecule, pdb, max(1, cores() // count))
     request = request_of("simulate", s, prepared, model)

@@ -94,8 +94,7 @@ def split_molecules(
     free = [item for item in own if not item.split]
     if not held and free:
         count = min(round(share * len(free)), len(own) - 1)
-        chosen = np.random.default_rng(seed).permutation(len(free))[:count]
-        held = [free[k] for k in sorted(chosen)]
+        held = [free[k] for k in sorted(np.random.default_rng(seed).permutation(len(free))[:count])]
     return [item for item in own if item not in held], held
 
 

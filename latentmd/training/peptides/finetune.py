@@ -103,8 +103,7 @@ def finetune(
         scores = {"zero-shot": _scores(file.model, unseen, longest)}
         model = file.model
         model.table = {**model.table, **statistics.table()}
-        stage = step_stage(model, sampler, (1, _ROWS), seconds=60 * minutes, seed=seed, peak=_RATE)
-        tuned = run.stage(stage)
+        tuned = run.stage(step_stage(model, sampler, (1, _ROWS), seconds=60 * minutes, seed=seed, peak=_RATE))
         assert isinstance(tuned, PeptideModel)
         scores["fine-tuned"] = _scores(tuned, unseen, longest)
         if scratch:
@@ -146,7 +145,6 @@ def _scores(model: PeptideModel, unseen: Peptides, longest: float) -> dict[str, 
     group = next(iter(unseen.groups.values()))
     chain = unseen.chains[group.names[0]]
     nats = likelihoods(model, unseen, 4, min(longest, float(group.frames.max() - 1) * unseen.interval))
-    drawn = Equilibrium(model, chain, 0).equilibrium(_DRAWS)
-    found = frame_scores(chain, drawn, peptide_angles(group, 0))
+    found = frame_scores(chain, Equilibrium(model, chain, 0).equilibrium(_DRAWS), peptide_angles(group, 0))
     planes: dict[str, float] = {name: found[name] for name in ("ramachandran", "neighbours") if name in found}
     return {"nats later": nats["later"], "nats ever": nats["ever"], "torsions": found["torsions"], **planes}

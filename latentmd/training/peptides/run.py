@@ -62,12 +62,11 @@ def write_model(
     """Write a model with its coverage, its residue table and the mean latent tokens of its training peptides."""
     model, chains = model.cpu().eval(), peptides.chains.values()
     tokens = [mean_tokens(BoundPeptide(model, chain).eval()) for chain in chains]
-    kinds = [torch.from_numpy(chain.types[:, 0]) for chain in chains]
     statistics = {
         "table_counts": torch.from_numpy(table.torsions).int(),
         "planes": torch.from_numpy(table.planes).int(),
         "tokens": torch.cat(tokens).half(),
-        "kinds": torch.cat(kinds).to(torch.uint8),
+        "kinds": torch.cat([torch.from_numpy(chain.types[:, 0]) for chain in chains]).to(torch.uint8),
     }
     manifest = PeptideManifest(
         name=path.stem,
@@ -146,8 +145,7 @@ def train_peptides(
         OutputError: another training is in the folder, or was begun with other settings.
     """
     s, out = settings or PeptideSettings(), Path(out)
-    files = find_molecules(Path(dataset), interval)
-    training, held = split_molecules(files, s.validation, s.seed)
+    training, held = split_molecules(find_molecules(Path(dataset), interval), s.validation, s.seed)
     if not training:
         raise DatasetError(f"{dataset} holds no molecule to train on: all are for validation or test")
     protocol = dataset_protocol([*training, *held])
@@ -183,8 +181,7 @@ def train_stages(
     shape, seconds = (s.molecules, s.rows), 60 * s.minutes
     latent = seconds * _LATENT_SHARE
     run.stage(latent_stage(model, sampler, shape, seconds=latent, seed=s.seed, name=f"{prefix}latent"))
-    basis = (max(1, s.molecules // 4), 64)
-    fit_type_basis(model, sampler, _LAG, batches=s.basis_batches, shape=basis, seed=s.seed)
+    fit_type_basis(model, sampler, _LAG, batches=s.basis_batches, shape=(max(1, s.molecules // 4), 64), seed=s.seed)
     step = step_stage(model, sampler, shape, seconds=seconds - latent, seed=s.seed, peak=s.rate, name=f"{prefix}step")
     trained = run.stage(step)
     assert isinstance(trained, PeptideModel)

@@ -126,8 +126,7 @@ def step_loss(model: PeptideModel, batch: Batch, generator: torch.Generator) -> 
     lag, target = step_inputs(batch, u[0])
     with torch.no_grad():
         slow = model.encode(batch.now, batch.types, batch.mask)
-        noise = torch.randn(slow.shape, generator=generator).to(device)
-        slow = slow + 0.1 * u[1].reshape(-1, 1, 1) * noise
+        slow = slow + 0.1 * u[1].reshape(-1, 1, 1) * torch.randn(slow.shape, generator=generator).to(device)
     value = -model.step.log_likelihood(slow, batch.types, batch.mask, lag, target)
     rows = value.sum((1, 2)) / batch.mask.sum((1, 2))
     return value.sum() / batch.mask.sum(), rows.detach(), lag
@@ -147,8 +146,7 @@ def step_stage(
     model.requires_grad_(False).step.requires_grad_(True)
 
     def losses(generator: torch.Generator) -> dict[str, Tensor]:
-        batch = sampler.draw(*shape, generator).to(device_of(model))
-        loss, rows, lag = step_loss(model, batch, generator)
+        loss, rows, lag = step_loss(model, sampler.draw(*shape, generator).to(device_of(model)), generator)
         return {"loss": loss} | {kind: values.mean() for kind, values in by_kind_of_lag(rows, lag).items()}
 
     how = Optimisation(

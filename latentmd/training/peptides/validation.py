@@ -38,8 +38,7 @@ def likelihoods(model: PeptideModel, peptides: Peptides, batches: int, longest: 
     generator = torch.Generator().manual_seed(5)
     sampler, found = Sampler(peptides, longest), defaultdict[str, list[Tensor]](list)
     for _ in range(batches):
-        batch = sampler.draw(16, 32, generator).to(device_of(model))
-        _, rows, lag = step_loss(model, batch, generator)
+        _, rows, lag = step_loss(model, sampler.draw(16, 32, generator).to(device_of(model)), generator)
         for name, values in by_kind_of_lag(rows, lag).items():
             found[name].append(values)
     return {name: float(torch.cat(values).mean()) for name, values in found.items()}
@@ -58,8 +57,7 @@ def draw(
     kept = []
     for k in range(steps + 1):
         lags = torch.full((shape[0],), EVER if k == 0 else lag, device=device)
-        uniform = torch.rand(shape, device=device, generator=generator)
-        angles = model.step.sample(slow, types, mask, lags, uniform)
+        angles = model.step.sample(slow, types, mask, lags, torch.rand(shape, device=device, generator=generator))
         slow = model.encode(angles, types, mask)
         if k > steps - keep or steps == 0:
             kept.append(angles.reshape(len(group.names), rows, *shape[1:]))
