@@ -82,11 +82,9 @@ def frame_baselines(
     for name in sorted(settings.baselines, key=lambda name: name != TABLE):  # the order of the draws
         if name == TABLE:
             made = drawn_torsions(table_histograms(model.spec, topology, own.kept[0]), sum(lengths), rng)
-            result[name] = compare(model, made, brief=True).metrics
-            continue
-        if not runs:
+        elif not runs:
             raise EvaluationError(f"baseline {name} needs training trajectories; pass them with --train")
-        if name == "shuffled":
+        elif name == "shuffled":
             made = shuffled_frames(runs, own.frames, rng)
         elif name == "persistence":
             made = persistence(runs, lengths, rng)

@@ -6,6 +6,7 @@ import base64
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -153,15 +154,6 @@ class Bonded:
         """Structures (structures, atoms, 3) in nm with rings closed and atoms apart, each with noise from its seed."""
         system = openmm.XmlSerializer.deserialize(zlib.decompress(base64.b85decode(self.system)).decode())
         held = np.array(self.held, dtype=np.int64).reshape(-1, 4)
-        energies, kept, short = EnergyRange(*self.energies), held if len(held) else None, _TIMESTEP
-        found, _ = settle(
-            system,
-            positions,
-            energies=energies,
-            temperature=temperature,
-            timestep=short,
-            seeds=seeds,
-            steps=_STEPS,
-            held=kept,
-        )
-        return found
+        shown = EnergyRange(*self.energies)
+        settling = partial(settle, system, positions, temperature=temperature, timestep=_TIMESTEP, steps=_STEPS)
+        return settling(energies=shown, seeds=seeds, held=held)[0]

@@ -78,7 +78,7 @@ def settle(
     def engine_of(rows: Ints) -> Replicas:
         own, zeros = [seeds[k] for k in rows], [0] * len(rows)
         made = replica_engine(system, start[rows], temperature=temperature, seed=own, numbers=zeros, restraints=held)
-        if held is not None:
+        if held is not None and len(held):
             made.hold(torsions(positions[rows], held), GAS_CONSTANT * temperature / _SWING**2)
         return made
 

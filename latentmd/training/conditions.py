@@ -49,17 +49,16 @@ def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path])
     """
     for folder in dict.fromkeys(Path(path).parent for path in trajectories):
         protocol = recorded_protocol(folder)
-        stated = config.model_fields_set
-        for name in stated.intersection(_NUMBERS):
-            asked, found = getattr(config, name), protocol.get(name)
-            if isinstance(found, int | float) and abs(asked - found) > _SAME * abs(found):
-                raise ConfigError(_message(folder, name, found, asked))
-        for name in stated.intersection({"solvent", "force_field"}):
+        for name in config.model_fields_set.intersection((*_NUMBERS, "solvent", "force_field")):
             asked, found = getattr(config, name), protocol.get(name)
             if name == "force_field" and found is not None:
                 asked, found = (list(names or DEFAULT_FORCE_FIELDS[config.solvent]) for names in (asked, found))
-            if found is not None and asked != found:
-                raise ConfigError(_message(folder, name, found, asked))
+            numbers = isinstance(asked, float) and isinstance(found, int | float)
+            if not (math.isclose(asked, found, rel_tol=_SAME) if numbers else found is None or asked == found):
+                raise ConfigError(
+                    f"{folder}: simulated with {name} {_shown(found)}, the settings say {_shown(asked)}; put "
+                    f"`{name} = {json.dumps(found)}` into the file for --config"
+                )
 
 
 _ROOM_TEMPERATURE = 300.0  # K, of trajectories of which nothing is said
@@ -93,13 +92,6 @@ def recorded_protocol(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError):
         return {}
     return protocol if isinstance(protocol, dict) else {}
-
-
-def _message(folder: Path, name: str, found: Any, asked: Any) -> str:
-    return (
-        f"{folder}: simulated with {name} {_shown(found)}, the settings say {_shown(asked)}; put "
-        f"`{name} = {json.dumps(found)}` into the file for --config"
-    )
 
 
 def _shown(value: Any) -> str:

@@ -193,9 +193,7 @@ def load_config(path: str | Path | None) -> TrainingConfig:
     Raises:
         ConfigError: the file is missing, is not TOML, or has an unknown key or a value out of range.
     """
-    if path is None:
-        return TrainingConfig()
-    return parse_config(read_toml(path), str(path))
+    return TrainingConfig() if path is None else parse_config(read_toml(path), str(path))
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

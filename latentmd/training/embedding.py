@@ -174,9 +174,6 @@ def encode_all(
     batch = batch or max(1, min(256, _NUMBERS // max(1, trajectories[0][0].size)))
     out = []
     for run in trajectories:
-        parts = (
-            torch.from_numpy(np.ascontiguousarray(run[i : i + batch], dtype=np.float32))
-            for i in range(0, len(run), batch)
-        )
-        out.append(np.concatenate([encoder(part.to(device)).cpu().numpy() for part in parts]))
+        parts = (np.ascontiguousarray(run[i : i + batch], np.float32) for i in range(0, len(run), batch))
+        out.append(np.concatenate([encoder(torch.from_numpy(x).to(device)).cpu().numpy() for x in parts]))
     return out

@@ -66,9 +66,4 @@ def energy_labels(data: Data, molecule: Molecule, config: TrainingConfig, run: T
     frames = positions[rows]
     energies, forces = engine_forces(molecule.context(molecule.langevin(0)), frames)
     run.record("labels", time.perf_counter() - start)
-    return Labels(
-        torch.from_numpy(rows),
-        torch.from_numpy(frames),
-        torch.from_numpy(energies.astype(np.float32)),
-        torch.from_numpy(forces.astype(np.float32)),
-    )
+    return Labels(*map(torch.from_numpy, (rows, frames, energies.astype(np.float32), forces.astype(np.float32))))

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Stage(lightning.LightningModule):
         self.earlier, self.began = 0.0, time.monotonic()
         self.averaged = None
         if how.average is not None:
-            self.averaged = AveragedModel(module, multi_avg_fn=_rising_average(how.average))
+            self.averaged = AveragedModel(module, multi_avg_fn=partial(_average, how.average))
 
     @property
     def timed(self) -> bool:
@@ -158,14 +159,10 @@ def rise_and_fall(share: float, warm: float = 0.03) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warm) / (1 - warm))))
 
 
-def _rising_average(decay: float) -> Callable[..., None]:
-    """Update of a running average whose memory grows with the steps, so that the first weights are soon forgotten."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, 1 - 1 / (1 + int(count) / 10)))
-
-    return update
+@torch.no_grad()
+def _average(decay: float, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    """Update a running average whose memory grows with the steps, so that the first weights are soon forgotten."""
+    torch._foreach_lerp_(averaged, current, 1 - min(decay, 1 - 1 / (1 + int(count) / 10)))
 
 
 class Finish(Callback):

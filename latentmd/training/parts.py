@@ -208,22 +208,18 @@ def _graph(seen: Observed, s: Settings) -> nn.Module:
     return GraphMoleculeEncoder(GraphEncoder(network, s.cutoff, hydrogens=False), data, told, len(placing))
 
 
-def _particles(seen: Observed, s: Settings) -> nn.Module:
-    return ParticleEncoder(seen.typical, seen.box, seen.cutoff, s.dim, width=s.width, depth=s.depth)
-
-
-def _convolutions(seen: Observed, s: Settings) -> nn.Module:
-    return ConvolutionalEncoder(seen.typical.shape[1], s.tokens, s.dim, s.width, seen.typical.shape[2])
-
-
 ENCODERS: dict[str, Encoder] = {
     "egnn": Encoder(_egnn, of_molecules=True),
     "graph": Encoder(_graph, of_molecules=True),
     "vector": Encoder(lambda seen, s: VectorEncoder(seen.typical, s.tokens, s.dim, s.width, s.depth)),
     "sequence": Encoder(lambda seen, s: SequenceEncoder(seen.typical, s.tokens, s.dim, s.width, s.depth)),
-    "convolutions": Encoder(_convolutions),
+    "convolutions": Encoder(
+        lambda seen, s: ConvolutionalEncoder(seen.typical.shape[1], s.tokens, s.dim, s.width, seen.typical.shape[2])
+    ),
     "frames": Encoder(lambda seen, s: FrameEncoder(seen.typical, s.tokens, s.dim, s.width)),
-    "particles": Encoder(_particles),
+    "particles": Encoder(
+        lambda seen, s: ParticleEncoder(seen.typical, seen.box, seen.cutoff, s.dim, width=s.width, depth=s.depth)
+    ),
     "standard": Encoder(lambda seen, s: StandardEncoder(seen.typical)),
 }
 

@@ -138,16 +138,11 @@ def _windows(
         at = known.nonzero()[:, 0] * stride
         room = len(run) - (frames - 1) * stride
         begins = (torch.rand(count if len(at) > 1 else 1, generator=generator) * room).long()
-        begin = int(begins[_largest_jump(run, begins, at)]) if len(begins) > 1 else int(begins[0])
+        jumps = run[begins.unsqueeze(1) + at].diff(dim=1).square().sum(dim=(2, 3))  # [begins, given frames - 1]
+        begin = int(begins[jumps.amax(dim=1).argmax() if len(begins) > 1 else 0])
         rows.append(run[begin : begin + (frames - 1) * stride + 1 : stride])
         strides.append(stride)
     return torch.stack(rows), torch.tensor(strides)
-
-
-def _largest_jump(run: Tensor, begins: Tensor, at: Tensor) -> int:
-    """Which of the windows of a run that begin there has the largest step from one given frame to the next."""
-    jumps = run[begins.unsqueeze(1) + at].diff(dim=1).square().sum(dim=(2, 3))
-    return int(jumps.amax(dim=1).argmax())
 
 
 def encode_files(

@@ -149,9 +149,8 @@ def _short(time: float) -> str:
 def _markov_error(model: ReferenceModel, sides: Ints) -> float:
     """Largest error of the Chapman-Kolmogorov test of the sets that hold more than a hundredth of the frames."""
     test = msm.chapman_kolmogorov(model.paths, model.lag, sides)
-    shares = np.bincount(sides[np.concatenate(model.paths)], minlength=test.predicted.shape[1]) / sum(
-        map(len, model.paths)
-    )
+    path = sides[np.concatenate(model.paths)]
+    shares = np.bincount(path, minlength=test.predicted.shape[1]) / len(path)
     return float(np.nanmax(np.abs(test.predicted - test.estimated)[:, shares > _LEAST], initial=0.0))
 
 

@@ -78,19 +78,10 @@ class SurrogateTraining:
         slow = [np.ascontiguousarray(a[:, :k]) for a in axes]
         predictor = self.run.stage(self.predictor(slow))
         energy, latent_energy = self._train_energies(encoder, w)
-        return (
-            Surrogate(
-                encoder,
-                basis,
-                predictor,
-                fast=fast,
-                decoder=decoder,
-                energy_head=energy,
-                latent_energy_head=latent_energy,
-            ).eval(),
-            correlation,
-            landmarks(slow, [a[:, :k] for a in held_axes], self.config.seed),
+        surrogate = Surrogate(
+            encoder, basis, predictor, fast=fast, decoder=decoder, energy_head=energy, latent_energy_head=latent_energy
         )
+        return surrogate.eval(), correlation, landmarks(slow, [a[:, :k] for a in held_axes], self.config.seed)
 
     def forecast(self) -> dict[str, float]:
         """Seconds that stages and encoding will take, without the energies, from a few steps on random axes."""

@@ -32,13 +32,7 @@ from latentmd.io.progress import Progress, quiet
 from latentmd.io.writer import FrameWriter, write_xtc
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.sampling.jumps.results import (
-    equal_frames,
-    summary_of,
-    told,
-    weighted_populations,
-    write_jumps_page,
-)
+from latentmd.sampling.jumps.results import equal_frames, summary_of, told, weighted_populations, write_jumps_page
 from latentmd.sampling.jumps.slow import biased_blocks, slow_blocks, turning
 from latentmd.sampling.jumps.walk import FRAME, Stint, Walk
 from latentmd.sampling.metropolis.run import TASKS, TEMPERATURE, chains

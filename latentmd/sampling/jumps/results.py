@@ -87,12 +87,9 @@ def summary_of(found: Populations, beside: Populations | None, jumps: Sequence[J
     plain = None if beside is None else {"populations": beside.as_json(), "effective_samples": least[1]}
     said: Document = {"status": "budget" if missing else "converged", "missing": missing}
     said |= {"guarantees": GUARANTEES, "remarks": page.remarks(found), "temperature": temperature, "plain_md": plain}
-    said |= {
-        "populations": found.as_json(),
-        "effective_samples": least[0],
-        "rings_in_one_shape": found.rings_in_one_shape,
-    }
-    return said | {"blocks": block_counts(jumps, thermal_energy(temperature))}
+    said |= {"populations": found.as_json(), "effective_samples": least[0]}
+    blocks = block_counts(jumps, thermal_energy(temperature))
+    return said | {"rings_in_one_shape": found.rings_in_one_shape, "blocks": blocks}
 
 
 def told(result: RunResult) -> list[str]:

@@ -185,8 +185,7 @@ def subject_of(pdbs: tuple[Path, ...], model: str | None, inputs: InputOptions) 
         return Subject(molecule, own, (), in_nm(molecule.positions))
     first, found = _first(pdbs[0], model, inputs)
     ends = [in_nm(first.positions)]
-    for pdb in pdbs[1:]:
-        ends.append(_in_order_of(first, _built(found, pdb, inputs), pdbs[0], pdb))
+    ends += [_in_order_of(first, _built(found, pdb, inputs), pdbs[0], pdb) for pdb in pdbs[1:]]
     structures = Subject(first, found, (), ends[0]).relaxed(np.stack(ends)).positions
     return Subject(first, found, tuple(structures), structures[0])
 
