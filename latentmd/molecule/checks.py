@@ -98,11 +98,10 @@ def chiral_quads(symbols: list[str], bonds: Ints, reference: Floats | None = Non
     Substituents are told apart by colour refinement of the bond graph. In a molecule without any hydrogens an atom
     with three distinct heavy neighbours counts where one frame, `reference`, shows that it is not planar.
     """
-    neighbours = neighbour_lists(len(symbols), bonds)
     classes = equivalence_classes(symbols, bonds)
     implicit = "H" not in symbols and "D" not in symbols
     found = []
-    for centre, around in enumerate(neighbours):
+    for centre, around in enumerate(neighbour_lists(len(symbols), bonds)):
         if symbols[centre] not in ("C", "Si", "P", "S") or len({classes[i] for i in around}) != len(around):
             continue
         quad = [centre, *sorted(around, key=lambda i: (symbols[i] == "H", i))[:3]]

@@ -14,17 +14,8 @@ import openmm
 from openmm.app import Element
 
 from latentmd.arrays import Doubles, Floats, Ints
+from latentmd.molecule import checks
 from latentmd.molecule.bonds import neighbour_lists, separations
-from latentmd.molecule.checks import (
-    NEAR,
-    angle_triples,
-    atom_kinds,
-    bond_angles,
-    bond_lengths,
-    structure_template,
-    topology_arrays,
-    torsions,
-)
 from latentmd.molecule.chemistry import Topology
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.choice import replica_engine
@@ -49,23 +40,24 @@ def bonded_system(topology: Topology, positions: Floats, temperature: float) -> 
     come in the frames, hydrogens of N, O and S apart from others. Soft torsions are free, and there are no charges: it
     is good for closing rings and taking atoms apart, not for energies.
     """
-    symbols, bonds = topology_arrays(topology)
+    symbols, bonds = checks.topology_arrays(topology)
     frames, kt = np.asarray(positions, dtype=np.float64), GAS_CONSTANT * temperature
     system, around = openmm.System(), neighbour_lists(len(symbols), bonds)
     light = np.array([symbol in ("H", "D") for symbol in symbols])
     for symbol in symbols:
         system.addParticle(_HEAVY_HYDROGEN if symbol in ("H", "D") else Element.getBySymbol(symbol).mass)
     stretch, bend, twist = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce(), openmm.PeriodicTorsionForce()
-    for (i, j), values in zip(bonds.tolist(), bond_lengths(frames, bonds).T, strict=True):
+    for (i, j), values in zip(bonds.tolist(), checks.bond_lengths(frames, bonds).T, strict=True):
         if light[i] or light[j]:
             system.addConstraint(i, j, values.mean())
         else:
             stretch.addBond(i, j, values.mean(), _stiffness(kt, values.var(), 0))
-    triples = angle_triples(len(symbols), bonds)
-    for atoms, values in zip(triples.tolist(), bond_angles(frames, triples).T, strict=True):
+    triples = checks.angle_triples(len(symbols), bonds)
+    for atoms, values in zip(triples.tolist(), checks.bond_angles(frames, triples).T, strict=True):
         bend.addAngle(*atoms, values.mean(), _stiffness(kt, values.var(), 1))
     quads, order, shares = _twists(around, bonds)
-    for atoms, least, share, values in zip(quads.tolist(), order, shares, torsions(frames, quads).T, strict=True):
+    turns = checks.torsions(frames, quads).T
+    for atoms, least, share, values in zip(quads.tolist(), order, shares, turns, strict=True):
         mean = np.exp(1j * values).mean()
         if abs(mean) > least:
             k = _stiffness(kt, -2 * float(np.log(abs(mean))), 1) / share
@@ -94,8 +86,8 @@ def _twists(around: list[list[int]], bonds: Ints) -> tuple[Ints, list[float], li
 
 def nearest_contacts(symbols: list[str], bonds: Ints, frames: Floats) -> Doubles:
     """Least distances in nm of atoms of two kinds more than three bonds apart, [kinds, kinds]; 0 for none."""
-    first, second = np.nonzero(np.triu(separations(len(symbols), bonds, NEAR + 1) > NEAR, 1))
-    kind = atom_kinds(symbols, bonds)
+    first, second = np.nonzero(np.triu(separations(len(symbols), bonds, checks.NEAR + 1) > checks.NEAR, 1))
+    kind = checks.atom_kinds(symbols, bonds)
     nearest = np.full((kind.max() + 1, kind.max() + 1), np.inf)
     for frame in frames[:: max(1, len(frames) // _FRAMES)]:
         np.minimum.at(nearest, (kind[first], kind[second]), np.linalg.norm(frame[first] - frame[second], axis=1))
@@ -112,10 +104,11 @@ def _repulsion(symbols: list[str], bonds: Ints, nearest: Doubles) -> openmm.Nonb
     rows = [np.eye(count)[a] / 2 + np.eye(count)[b] / 2 for a, b in pairs]
     limits = [_OVERLAP * nearest[a, b] for a, b in pairs]
     sigma = linprog(-np.ones(count), rows, limits, bounds=(0.0, 0.5)).x if pairs else np.zeros(count)
-    for k in atom_kinds(symbols, bonds):
+    for k in checks.atom_kinds(symbols, bonds):
         force.addParticle(0.0, float(sigma[k]), _DEPTH)
-    for i, j in zip(*np.nonzero(np.triu(separations(len(symbols), bonds, NEAR + 1) <= NEAR, 1)), strict=True):
-        force.addException(int(i), int(j), 0.0, 1.0, 0.0)
+    near = separations(len(symbols), bonds, checks.NEAR + 1) <= checks.NEAR
+    for i, j in np.argwhere(np.triu(near, 1)).tolist():
+        force.addException(i, j, 0.0, 1.0, 0.0)
     return force
 
 
@@ -144,10 +137,10 @@ class Bonded:
         every = positions[:: max(1, len(positions) // _FRAMES)]
         energies = EnergyRange.of(replica_engine(system, every).energies(), "")
         text = base64.b85encode(zlib.compress(openmm.XmlSerializer.serialize(system).encode(), 9)).decode()
-        held = rotatable_torsions(*topology_arrays(topology)).tolist()
-        template = structure_template(topology, positions)
+        held = rotatable_torsions(*checks.topology_arrays(topology)).tolist()
+        template = checks.structure_template(topology, positions)
         moments = {name: [float(f"{v:.5g}") for v in getattr(template, name)] for name in _MOMENTS}
-        nearest = nearest_contacts(*topology_arrays(topology), positions).round(4).tolist()
+        nearest = nearest_contacts(*checks.topology_arrays(topology), positions).round(4).tolist()
         return cls(text, (energies.low, energies.median, energies.high), held, moments, nearest)
 
     def settled(self, positions: Floats, temperature: float, seeds: Sequence[int]) -> Doubles:

@@ -13,16 +13,9 @@ from openmm import unit
 
 from latentmd.arrays import Doubles
 from latentmd.io.solute import read_solute, solute_reader
+from latentmd.model import peptide_file
 from latentmd.model.binding import bind
 from latentmd.model.file import Manifest, bundled_models, find, read_manifest, read_sha256
-from latentmd.model.peptide_file import (
-    NAME,
-    PeptideManifest,
-    find_peptides,
-    is_peptides,
-    peptides_sha256,
-    read_peptide_manifest,
-)
 from latentmd.molecule.matching import Answer
 from latentmd.replicas.bonded import Bonded
 from latentmd.sampling.run.options import WalkerOptions
@@ -42,7 +35,7 @@ _DISPLACEMENT = 0.003  # nm, of each coordinate: bonds, angles and contacts all 
 _TOLERANCE = 1e-3  # of forces, relative to their root mean square: files round parameters to seven digits
 
 
-def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> str:
+def disagreement(molecule: Molecule, manifest: Manifest | peptide_file.PeptideManifest) -> str:
     """Why a molecule's own force field is not the one a model was trained with; empty where it is.
 
     A force field is compared by what it does, the forces of both on displaced structures, so that another form of a
@@ -69,7 +62,7 @@ def disagreement(molecule: Molecule, manifest: Manifest | PeptideManifest) -> st
     return f"the forces of {own} differ by {percent(difference, 1)} from those of {names}"
 
 
-def _expected_system(molecule: Molecule, manifest: Manifest | PeptideManifest) -> Any:
+def _expected_system(molecule: Molecule, manifest: Manifest | peptide_file.PeptideManifest) -> Any:
     """System of the molecule under a model's force field, or a sentence on why there is none."""
     solvent: Any = manifest.solvent
     protocol = Protocol(solvent, tuple(manifest.force_field))
@@ -147,7 +140,7 @@ class ManyMolecules:
     """A model of many molecules, by the path of its file, not yet loaded."""
 
     name: str
-    manifest: PeptideManifest
+    manifest: peptide_file.PeptideManifest
     sha256: str
 
     def covers(self, molecule: Molecule, temperature: float | None = None) -> str:
@@ -198,8 +191,9 @@ class UncoveredError(ValueError):
 
 def given_model(model: str) -> Model:
     """Find a model given by name or path and read its manifest."""
-    if is_peptides(model):
-        return ManyMolecules(str(find_peptides(model)), read_peptide_manifest(model), peptides_sha256(model))
+    if peptide_file.is_peptides(model):
+        path, manifest = peptide_file.find_peptides(model), peptide_file.read_peptide_manifest(model)
+        return ManyMolecules(str(path), manifest, peptide_file.peptides_sha256(model))
     return _one_molecule(find(model))
 
 
@@ -257,10 +251,10 @@ def bundled_model(molecule: Molecule, source: Path, temperature: float | None = 
             why = model.covers(molecule)
             if not why:
                 return model
-    peptides = given_model(NAME)
+    peptides = given_model(peptide_file.NAME)
     reason = why or peptides.covers(molecule, temperature)
     if reason:
-        raise UncoveredError(_sequence(molecule), source, [*names, NAME], reason)
+        raise UncoveredError(_sequence(molecule), source, [*names, peptide_file.NAME], reason)
     return peptides
 
 

@@ -90,10 +90,9 @@ def _ramachandran(axis: Axes, found: Outcome, pair: tuple[int, int]) -> None:
 def _pair_counts(found: Outcome, pair: tuple[int, int]) -> Floats | None:
     """(phi, psi) counts of the model's training data, or of its own equilibrium where its file has none of any."""
     subject, chain = found.plan.subject, found.plan.chain
-    label = subject.spec.names[pair[0]].split()[1]
     stored = {r.residue: np.array(r.counts, dtype=np.float64) for r in subject.manifest.reference.ramachandran}
     if stored:
-        return stored.get(label)
+        return stored.get(subject.spec.names[pair[0]].split()[1])
     rng = np.random.default_rng(0)
     points = chain.points[rng.choice(len(chain.weight), _DRAWS, p=chain.weight)]
     angles = subject.torsions(subject.propagator().decode(torch.from_numpy(points), rng))

@@ -297,12 +297,11 @@ def molecule_seed(seed: int, name: str) -> int:
 
 
 def _row(name: str, result: RunResult) -> Record:
-    topology = app.PDBFile(str(result.topology)).topology
     told = ("atoms", "frames", "frames_failing_checks", "seed", "engine")
     return {
         "topology": f"{name}/{result.topology.name}",
         "trajectories": [f"{name}/{path.name}" for path in result.trajectories],
-        "residues": [residue.name for residue in topology.residues()],
+        "residues": [residue.name for residue in app.PDBFile(str(result.topology)).topology.residues()],
         **{key: result.summary[key] for key in told if key in result.summary},
     }
 

@@ -12,15 +12,7 @@ from typing import Any
 from latentmd.io.folder import check_folder
 from latentmd.io.progress import Progress
 from latentmd.replicas.choice import unsupported
-from latentmd.sampling.models import (
-    Model,
-    OneMolecule,
-    bundled_model,
-    check_conditions,
-    given_model,
-    moves_alone,
-    solute_molecule,
-)
+from latentmd.sampling import models
 from latentmd.sampling.run.options import DEFAULT_WALL, OF_JUMPS, Given, Mode, RunOptions, WalkerOptions, Way
 from latentmd.sampling.run.preparation import Prepared, molecule_under, prepare
 from latentmd.sampling.run.processes import Job, cores
@@ -90,11 +82,11 @@ def simulate_plan(pdb: Path, s: WalkerOptions, built: Molecule | None = None) ->
     count = processes_for(s.walkers, s.processes)
     check_folder(s.out, s.policy, WALKERS)
     molecule, model = _molecule_and_model(pdb, s, built)
-    check_conditions(s, model)
+    models.check_conditions(s, model)
     check_times(s.time, s.interval, molecule.protocol.timestep)
     cycle = cycle_length(s, model.manifest, molecule.protocol.timestep)
     prepared = Prepared(molecule, pdb, in_nm(molecule.positions), platform="none", threads=1, rate=0.0)
-    if not moves_alone(model):
+    if not models.moves_alone(model):
         prepared = prepare(molecule, pdb, max(1, cores() // count))
     request = request_of("simulate", s, prepared, model)
     why_not = unsupported(molecule.system)
@@ -116,7 +108,7 @@ def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alon
 
     assert plan.model is not None
     s, used = plan.settings, plan.model.bind(plan.prepared, folder)
-    plan.energies = None if moves_alone(used) else energy_range(plan.prepared, s, folder, used)
+    plan.energies = None if models.moves_alone(used) else energy_range(plan.prepared, s, folder, used)
     shared: dict[str, Any] = {"states": states, "energies": plan.energies, "model": used.name}
     job: Callable[..., Job] = LatentJob
     if s.mode == "model":
@@ -127,19 +119,19 @@ def _jobs(plan: RolloutPlan, folder: Path, states: States, *, cycle: float, alon
     ]
 
 
-def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> tuple[Molecule, Model]:
+def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> tuple[Molecule, models.Model]:
     """The molecule under the model's protocol, and the model given or the bundled one that covers it.
 
     Of a model that knows no force field, the solute in the file, which MD cannot move.
     """
-    model = None if s.model is None else given_model(s.model)
-    if isinstance(model, OneMolecule) and moves_alone(model):
+    model = None if s.model is None else models.given_model(s.model)
+    if isinstance(model, models.OneMolecule) and models.moves_alone(model):
         if s.mode != "latent":
             raise ValueError(
                 f"--mode {s.mode} needs MD of the solute, and the force field that {model.manifest.called} was trained "
                 "in is not known or has explicit water; leave the option out for latent steps alone"
             )
-        return solute_molecule(pdb, model.manifest, s.inputs.select), model
+        return models.solute_molecule(pdb, model.manifest, s.inputs.select), model
     if s.solvent == "explicit":
         raise ValueError(
             "a model moves the molecule alone and cannot move the water around it, so latent steps in explicit solvent "
@@ -150,5 +142,5 @@ def _molecule_and_model(pdb: Path, s: WalkerOptions, built: Molecule | None) -> 
         model.check(molecule, pdb)
         return molecule, model
     molecule = molecule_under(Protocol(s.solvent or "implicit", s.force_field, inputs=s.inputs), pdb, built)
-    model = bundled_model(molecule, pdb, s.temperature)
+    model = models.bundled_model(molecule, pdb, s.temperature)
     return molecule_under(Protocol.of(model.manifest, s.inputs), pdb, molecule), model
