@@ -122,8 +122,7 @@ class InternalCoordinates(nn.Module):
             own = self.frame_of[start:stop]
             d = local[:, start:stop]
             x = torch.cat([x, a[:, own] + d[0] * u[:, own] + d[1] * m[:, own] + d[2] * n[:, own]], dim=1)
-        x = (x - x.mean(dim=1, keepdim=True))[:, self.inverse]
-        return x.permute(2, 1, 0).contiguous()
+        return (x - x.mean(dim=1, keepdim=True))[:, self.inverse].permute(2, 1, 0).contiguous()
 
 
 def _whole(values: list[int]) -> Tensor:

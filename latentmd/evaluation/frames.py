@@ -36,8 +36,7 @@ def structure_metrics(own: FeatureSet, md: FeatureSet, template: StructureTempla
     other.add(np.asarray(md.kept, dtype=np.float64), template)
     totals, rows = (own.totals, other), []
     labels = ("bond lengths valid", "bond angles valid", "stereocentres right", "amides cis or trans as at the start")
-    checks = ("bonds", "angles", "chirality", "isomer", "clashes")
-    for name, label in zip(checks, (*labels, "no clash"), strict=True):
+    for name, label in zip(("bonds", "angles", "chirality", "isomer", "clashes"), (*labels, "no clash"), strict=True):
         note = "no stereocentre in this molecule" if name == "chirality" and len(template.centres) == 0 else ""
         shares = [t.passed[name] / t.frames for t in totals]
         rows.append(Metric(f"frames, {label}", "structure", shares[0], SHARE, shares[1], note=note))

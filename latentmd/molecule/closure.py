@@ -54,8 +54,7 @@ def _different(torsions: Tensor, cost: Tensor) -> Tensor:
     apart = wrap(sorted_.unsqueeze(2) - sorted_.unsqueeze(1)).abs().amax(dim=-1)
     earlier = torch.ones(apart.shape[1:], dtype=torch.bool).tril(-1)
     new = ~((apart < _APART) & earlier).any(dim=2)
-    kept = torch.zeros_like(new).scatter(1, order, new)
-    return kept & (cost < cost.amin(dim=1, keepdim=True) + _WORSE)
+    return torch.zeros_like(new).scatter(1, order, new) & (cost < cost.amin(dim=1, keepdim=True) + _WORSE)
 
 
 class _Gap:

@@ -299,5 +299,4 @@ def _waves(item: MoleculeFiles, file: PeptideFile) -> tuple[list[Floats], GivenI
         runs.append(torch.cat(tokens).numpy())
         spacing = float(reader.interval)
     types, mask = bound.types[0], bound.mask[0]
-    told = GivenInputs(residue_features(types, mask), mask.float().repeat(1, 2))
-    return runs, told, residue_kinds(types), spacing
+    return runs, GivenInputs(residue_features(types, mask), mask.float().repeat(1, 2)), residue_kinds(types), spacing

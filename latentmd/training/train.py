@@ -108,6 +108,7 @@ def _manifest(
     name: str, training: SurrogateTraining, surrogate: Surrogate, autocorrelations: NDArray[np.float64]
 ) -> dict[str, Any]:
     data, config, labels = training.data, training.config, training.labels
+    stated = ("temperature", "friction", "timestep", "hydrogen_mass", "solvent", "seed")
     return {
         "name": name,
         "topology": data.pdb,
@@ -115,14 +116,9 @@ def _manifest(
         "tokens": list(residue_tokens(data.topology)),
         "lag": config.predictor.lag,
         "frame_interval": config.stride,
-        "temperature": config.temperature,
-        "friction": config.friction,
-        "timestep": config.timestep,
-        "hydrogen_mass": config.hydrogen_mass,
-        "solvent": config.solvent,
+        **{name: getattr(config, name) for name in stated},
         "force_field": list(config.force_field or (DEFAULT_FORCE_FIELDS[config.solvent] if config.has_energy else ())),
         "split": data.names,
-        "seed": config.seed,
         "slow_axes": surrogate.basis.n_slow,
         "slow_autocorrelations": [float(v) for v in autocorrelations[: surrogate.basis.n_slow]],
         "autocorrelation_lag": config.latent.lag,

@@ -9,8 +9,7 @@ from latentmd.core.steps.angles import HARMONICS, torsion_features
 
 def choose(log_weights: Tensor, uniform: Tensor) -> Tensor:
     """Index [batch] of a proposal, drawn by weights [proposals, batch] from uniform numbers [batch]."""
-    total = torch.softmax(log_weights, dim=0).cumsum(0)
-    return (uniform.unsqueeze(0) > total[:-1]).sum(0)
+    return (uniform.unsqueeze(0) > torch.softmax(log_weights, dim=0).cumsum(0)[:-1]).sum(0)
 
 
 class Tilt(nn.Module):

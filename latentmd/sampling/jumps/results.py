@@ -44,8 +44,7 @@ _BESIDE = "From the same start, as many steps of plain MD as the run took, steer
 def equal_frames(weights: Doubles) -> Ints:
     """Indices of frames drawn by their weights at even steps, (sum w)^2 / sum w^2 of them; all of equal weights."""
     count = max(1, round(weights.sum() ** 2 / (weights**2).sum()))
-    places = (np.arange(count) + 0.5) / count
-    found = np.searchsorted(np.cumsum(weights) / weights.sum(), places)
+    found = np.searchsorted(np.cumsum(weights) / weights.sum(), (np.arange(count) + 0.5) / count)
     return np.asarray(np.minimum(found, len(weights) - 1))
 
 
