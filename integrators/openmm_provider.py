@@ -96,8 +96,7 @@ def remembered(integrator: openmm.Integrator) -> Iterator[None]:
 
 def visits(otherwise: Visits) -> Visits:
     """Those of the integrator that this thread steps; `otherwise` where it was stepped by other code."""
-    known: Visits = getattr(_current, "visits", otherwise)
-    return known
+    return getattr(_current, "visits", otherwise)
 
 
 class LatentProvider:

@@ -161,8 +161,7 @@ class TorsionDecoder(nn.Module):
         error = (directions - true_directions) / self.spread
         stiff = torch.tensor(_STIFF).repeat_interleave(torch.tensor([self.n_bonds, self.n_angles, len(self.others)]))
         weight = (self.scale / stiff.to(self.scale)).square().clamp_min(1.0)
-        loss: Tensor = _TORSION_WEIGHT * error.square().mean() + (weight * (rest - true_rest).square()).mean()
-        return loss
+        return _TORSION_WEIGHT * error.square().mean() + (weight * (rest - true_rest).square()).mean()
 
     @torch.no_grad()
     def fit_residual(self, w: Tensor, positions: Tensor) -> None:

@@ -52,8 +52,7 @@ class BoundPeptide(nn.Module):
     @torch.jit.export
     def angles(self, positions: Tensor) -> Tensor:
         """Torsions [batch, tokens, slots] of positions [batch, atoms, 3] nm; of the mirror image of a D peptide."""
-        out: Tensor = self.decoder.angles(positions * self.hand)
-        return out
+        return self.decoder.angles(positions * self.hand)
 
     @torch.jit.export
     def latent(self, angles: Tensor) -> Tensor:
@@ -104,8 +103,7 @@ class BoundPeptide(nn.Module):
         """Torsions [draws, tokens, slots] a lag later, without the tilt; normal noise [draws, tokens · slots]."""
         types, mask = self.types.expand(slow.shape[0], -1, -1), self.mask.expand(slow.shape[0], -1, -1)
         uniform = 0.5 * (1 + torch.erf(noise.reshape(-1, mask.shape[1], mask.shape[2]) / 2.0**0.5))
-        out: Tensor = self.drawn.sample(slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
-        return out
+        return self.drawn.sample(slow[..., : self.n_slow], types, mask, lag, uniform.clamp(1e-6, 1 - 1e-6))
 
     @torch.jit.export
     def move(self, slow: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
@@ -113,8 +111,7 @@ class BoundPeptide(nn.Module):
         if self.tilt is None:
             return self.draw(slow, lag, noise)
         rows = noise[:, 1:].reshape(len(slow), self.tilt.proposals, -1).transpose(0, 1).flatten(0, 1)
-        out: Tensor = self.tilt.chosen(self.draw(slow, lag, rows), 0.5 * (1 + torch.erf(noise[:, 0] / 2.0**0.5)))
-        return out
+        return self.tilt.chosen(self.draw(slow, lag, rows), 0.5 * (1 + torch.erf(noise[:, 0] / 2.0**0.5)))
 
     @torch.jit.export
     def told_step(
@@ -159,8 +156,7 @@ class BoundPeptide(nn.Module):
         """The most likely torsions [batch, tokens, slots] of slow axes [batch, tokens, k]."""
         mask, now = self.mask.expand(slow.shape[0], -1, -1), slow.new_zeros(slow.shape[0])
         types = self.types.expand(slow.shape[0], -1, -1)
-        out: Tensor = self.drawn.sample(slow, types, mask, now, uniform=slow.new_zeros(mask.shape), most_likely=True)
-        return out
+        return self.drawn.sample(slow, types, mask, now, uniform=slow.new_zeros(mask.shape), most_likely=True)
 
     @torch.jit.export
     def decode(self, slow: Tensor, noise: Tensor) -> Tensor:
@@ -205,8 +201,7 @@ class BoundPeptide(nn.Module):
     def clashes(self, positions: Tensor) -> Tensor:
         """Whether heavy atoms of a structure are too near to each other, [batch] bool."""
         difference = positions[:, self.pairs[:, 0]] - positions[:, self.pairs[:, 1]]
-        out: Tensor = (difference.square().sum(-1) < self.clash).any(dim=1)
-        return out
+        return (difference.square().sum(-1) < self.clash).any(dim=1)
 
     def forward(self, positions: Tensor, lag: Tensor, noise: Tensor) -> Tensor:
         """Positions [batch, atoms, 3] nm → positions a step later; noise [batch, step_noise + decode_noise]."""

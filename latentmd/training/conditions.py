@@ -53,8 +53,10 @@ def check_conditions(config: TrainingConfig, trajectories: Sequence[str | Path])
             asked, found = getattr(config, name), protocol.get(name)
             if name == "force_field" and found is not None:
                 asked, found = (list(names or DEFAULT_FORCE_FIELDS[config.solvent]) for names in (asked, found))
-            numbers = isinstance(asked, float) and isinstance(found, int | float)
-            if not (math.isclose(asked, found, rel_tol=_SAME) if numbers else found is None or asked == found):
+            same = found is None or asked == found
+            if isinstance(asked, float) and isinstance(found, int | float):
+                same = math.isclose(asked, found, rel_tol=_SAME)
+            if not same:
                 raise ConfigError(
                     f"{folder}: simulated with {name} {_shown(found)}, the settings say {_shown(asked)}; put "
                     f"`{name} = {json.dumps(found)}` into the file for --config"

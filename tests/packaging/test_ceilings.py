@@ -17,10 +17,10 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_385,
+    "lines of source": 39_180,
     "files": 267,
     "files with one importer": 31,
-    "Any": 325,
+    "Any": 323,
     "fmt: skip": 67,
 }
 
