@@ -231,8 +231,7 @@ class TorsionJumps:
         context.setParameter(_BLOCK, chosen)
         work, ends, per_mass = 0.0, {0: self.stiffness, runs: 0.0}, kick_of(context)
         try:
-            # a move before the first run and one after the last, all alike
-            for number, (old, new) in enumerate(pairwise(np.linspace(0.0, 1.0, runs + 2))):
+            for number, (old, new) in enumerate(pairwise(_shares(runs))):
                 before = context.getState(positions=True, velocities=True, forces=True, groups={self._group})
                 angles = _angles(before, block) - centre
                 work += self.stiffness * float((np.cos(angles - old * turn) - np.cos(angles - new * turn)).sum())
@@ -332,6 +331,11 @@ class TorsionJumps:
             raise ValueError(f"the state is of the blocks {blocks}, here are {sorted(self.tried)}")
         for name, value in values.items():
             setattr(self, name, value)
+
+
+def _shares(runs: int) -> Doubles:
+    """Places of the centre between its ends: a move before the first run and one after the last, all alike."""
+    return np.linspace(0.0, 1.0, runs + 2)
 
 
 def _angles(state: openmm.State, block: TorsionBlock) -> Doubles:

@@ -17,7 +17,7 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_180,
+    "lines of source": 39_184,
     "files": 267,
     "files with one importer": 31,
     "Any": 323,
