@@ -1,6 +1,6 @@
 """Torsions that a model draws for molecules that it has not seen, beside a table of torsion types and exact chains.
 
-    python examples/ligands/score_torsions.py torsions.pt --train data/train --test data/test1 data/test2 --out score.json
+    python examples/ligands/score_torsions.py torsions.pt --train data/train --test data/test1 data/test2
 
 Both folders of --test come from torsion_data.py with another seed each. Judged at the temperature of the coldest rung:
 the Jensen-Shannon distance of every torsion that is drawn (bins of 10 degrees) and of every two whose bonds share an
@@ -83,7 +83,7 @@ def score(name: str, first: Path, second: Path, model: torch.nn.Module, table: T
     late = [s.angles[:, s.angles.shape[1] // 5 :, kept] for s in (one, other)]
     reference, again = late[0][0], rng.permutation(late[1][0])[:DRAWS]
     hotter = rng.permutation(late[1][1])[:DRAWS]
-    parts = [draw_torsions(model, one.graph, float(one.kelvin[0]), DRAWS // 5, generator)[0] for _ in range(5)]
+    parts = [draw_torsions(model, one.graph, one.kelvin[:1].repeat(DRAWS // 5), generator)[0] for _ in range(5)]
     bins = [rng.choice(SINGLE, DRAWS, p=table.density(mol, quad)) for quad in quads]
     by_table = (np.array(bins).T + rng.random((DRAWS, len(quads)))) / SINGLE * 2 * np.pi - np.pi
     found = {"model": np.concatenate(parts)[:, turned], "table": by_table, "floor": again, "next rung": hotter}
@@ -98,7 +98,7 @@ if __name__ == "__main__":
     parser.add_argument("--test", type=Path, nargs=2, required=True)
     parser.add_argument("--out", type=Path, default=Path("score.json"))
     given = parser.parse_args()
-    model = load_torsions(given.model)
+    model, _ = load_torsions(given.model)
     learnt = [(Sampled(path), np.load(path)["ligand"]) for path in sorted(given.train.glob("*.npz"))]
     table = Table([(s, Chem.MolFromMolBlock(str(block), removeHs=False)) for s, block in learnt])
     names = sorted(path.name for path in given.test[0].glob("*.npz") if (given.test[1] / path.name).exists())

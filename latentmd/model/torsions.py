@@ -25,6 +25,7 @@ from latentmd.model.manifest import Seal
 
 with warnings.catch_warnings():  # its modules script some functions, which PyTorch has deprecated
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=DeprecationWarning)
+    from torch_geometric.data import Batch as Batch
     from torch_geometric.data import Data
     from torch_geometric.nn import GINEConv
     from torch_geometric.utils import scatter
@@ -75,7 +76,7 @@ class GraphTorsions(CircularDensity):
         self.density = mlp([width, width, 2 * _ORDER], last_zero=True)
 
     def one_hand(self, graph: TorsionGraph, angles: Tensor, known: Tensor, kelvin: Tensor, hand: float) -> Tensor:
-        """Coefficients [torsions, 2 · order] of the molecule (hand 1) or, from its mirror image (-1), of the molecule."""
+        """Coefficients [torsions, 2 · order] of a molecule by itself (hand 1) or by its mirror image (-1)."""
         a, j, k, d = graph.pair_index
         turned = hand * (angles[graph.torsion] + graph.offset)
         seen = torch.cat([graph.pair, torsion_features(turned, known[graph.torsion], _HARMONICS)], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from itertools import product
 
 import networkx
@@ -9,24 +10,27 @@ import numpy as np
 import torch
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.model.torsions import GraphTorsions, TorsionGraph
+from latentmd.model.torsions import Batch, GraphTorsions, TorsionGraph, load_torsions
 from latentmd.molecule.bonds import bond_graph
+from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import rotatable_torsions
-from latentmd.replicas.terms import Terms
+from latentmd.replicas.terms import Terms, UnsupportedError, read_terms
+from latentmd.systems.molecule import Molecule
 
 _ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 _RINGS = (3, 4, 5, 6, 7)  # atoms; larger ones count as the last
+_STAGGER = np.pi / 3  # angles about a bond between flat and tetrahedral neighbours are its multiples
 _PERIODS = 6  # of the force field's torsional terms
 
 
 def torsion_graph(terms: Terms, symbols: list[str], bonds: Ints, reference: Floats, drawn: Ints) -> TorsionGraph:
     """Graph of a molecule whose torsions of atoms `drawn` (drawn, 4) are to be drawn.
 
-    Of the force field it holds charges, Lennard-Jones parameters and torsional terms, of a structure `reference`
-    (atoms, 3) in nm lengths of bonds and angles between the neighbours of an atom. Torsions that are neither drawn nor
-    in a ring nor of a methyl group stay as they are in it. Beside the features: `quads` [torsions, 4], those drawn as
-    given, their `angles` [torsions] in the structure, and `stays` [torsions].
+    Of the force field it holds charges, Lennard-Jones parameters, lengths of bonds and torsional terms, of a structure
+    `reference` (atoms, 3) in nm the angles between the neighbours of an atom about a bond. Torsions that are neither
+    drawn nor in a ring nor of a methyl group stay as they are in it. Beside the features: `quads` [torsions, 4], those
+    drawn as given, their `angles` [torsions] in the structure, and `stays` [torsions].
     """
     graph, given = bond_graph(len(symbols), bonds), {frozenset(quad[1:3]): quad for quad in drawn.tolist()}
     quads = np.array(
@@ -43,18 +47,28 @@ def torsion_graph(terms: Terms, symbols: list[str], bonds: Ints, reference: Floa
     bridges = {frozenset(bond) for bond in networkx.bridges(graph)}
     plain = {frozenset(quad[1:3]) for quad in rotatable_torsions(symbols, bonds).tolist()}
     middles = [frozenset(quad[1:3]) for quad in quads.tolist()]
-    lengths = np.linalg.norm(np.diff(reference[bonds], axis=1)[:, 0], axis=1)
+    offset = own - angles[torsion[:, 0]]
+    ideal = np.round(offset / _STAGGER) * _STAGGER
+    offset = np.where(np.abs(offset - ideal) < _STAGGER / 4, ideal, offset)  # else equal atoms would differ by chance
+    lengths = _lengths(terms, bonds)
     arrays = {
         "x": _atoms(terms, symbols, graph), "pair": _torsional_terms(terms, pairs),
         "bond": np.stack([(lengths - 0.14) / 0.02, [frozenset(b) in bridges for b in bonds.tolist()]], axis=1),
         "bond_index": np.asarray(bonds).T, "pair_index": pairs.T, "torsion": torsion[:, 0],
-        "offset": own - angles[torsion[:, 0]], "angles": angles, "quads": quads,
+        "offset": offset, "angles": angles, "quads": quads,
         "drawn": np.array([middle in given for middle in middles]),
         "stays": np.array([middle in (bridges & plain) - set(given) for middle in middles]),
     }  # fmt: skip
     tensors = {name: torch.as_tensor(np.ascontiguousarray(values)) for name, values in arrays.items()}
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return TorsionGraph(**floats, num_nodes=len(symbols))
+
+
+def _lengths(terms: Terms, bonds: Ints) -> Doubles:
+    """Lengths of bonds (bonds, 2) in the force field, nm, shape (bonds,)."""
+    bonded, held = zip(terms.bonds, terms.bond[:, 0], strict=True), zip(terms.constraints, terms.distance, strict=True)
+    ideal = {frozenset(pair.tolist()): length for pair, length in (*bonded, *held)}
+    return np.array([ideal[frozenset(bond)] for bond in bonds.tolist()])
 
 
 def _atoms(terms: Terms, symbols: list[str], graph: networkx.Graph) -> Doubles:
@@ -80,39 +94,51 @@ def _torsional_terms(terms: Terms, pairs: Ints) -> Doubles:
     return np.array([found.get(tuple(pair), none) for pair in pairs.tolist()]).reshape(-1, _PERIODS)
 
 
-def order_of(graph: TorsionGraph, root: int) -> list[int]:
-    """Torsions that are drawn, numbers of `quads`, in the order of their bonds' distance from that of one of them."""
-    atoms = networkx.Graph(graph.bond_index.T.tolist())
-    quads = graph.quads.tolist()
-    far = networkx.multi_source_dijkstra_path_length(atoms, set(quads[root][1:3]))
-    return sorted(np.flatnonzero(graph.drawn.numpy()).tolist(), key=lambda t: sum(far[a] for a in quads[t][1:3]))
-
-
 def draw_torsions(
-    model: GraphTorsions, graph: TorsionGraph, kelvin: float, number: int, generator: torch.Generator
+    model: GraphTorsions, graph: TorsionGraph, kelvin: Sequence[float], generator: torch.Generator
 ) -> tuple[Doubles, Doubles]:
-    """Draw torsions at a temperature, one after another from the middle of the molecule outwards.
+    """Draw one structure's torsions at each temperature, one after another from the middle of the molecule outwards.
 
-    Gives angles (number, torsions) in radians of all torsions of the graph, those not drawn as in its structure, and
-    ln of the joint density of what was drawn, per radian^drawn.
+    Gives angles (structures, torsions) in radians of all torsions of the graph, those not drawn as in its structure,
+    and ln of the joint density of what was drawn, per radian^drawn.
     """
-    from torch_geometric.data import Batch
-
+    number, heat = len(kelvin), torch.as_tensor(kelvin, dtype=torch.float32)
     batch = Batch.from_data_list([graph] * number)
     angles, known = batch.angles.clone(), batch.stays.clone()
-    density = torch.zeros(number)
-    drawn = np.flatnonzero(graph.drawn.numpy())
-    root = min(drawn.tolist(), key=lambda t: _reach(graph, t))
-    first = torch.arange(number) * len(graph.drawn)
+    density, first = torch.zeros(number), torch.arange(number) * len(graph.drawn)
     with torch.no_grad():
-        for t in order_of(graph, root):
-            coefficients = model(batch, angles, known, torch.full((number,), kelvin))[first + t]
-            angles[first + t] = model.draw(coefficients, torch.rand(number, generator=generator))
-            density += model.log_density(coefficients, angles[first + t])
-            known[first + t] = True
+        for torsion in _outwards(graph):
+            coefficients = model(batch, angles, known, heat)[first + torsion]
+            angles[first + torsion] = model.draw(coefficients, torch.rand(number, generator=generator))
+            density += model.log_density(coefficients, angles[first + torsion])
+            known[first + torsion] = True
     return angles.reshape(number, -1).double().numpy(), density.double().numpy()
 
 
-def _reach(graph: TorsionGraph, torsion: int) -> int:
-    atoms = networkx.Graph(graph.bond_index.T.tolist())
-    return max(networkx.multi_source_dijkstra_path_length(atoms, set(graph.quads[torsion, 1:3].tolist())).values())
+def _outwards(graph: TorsionGraph) -> list[int]:
+    """Torsions that are drawn, numbers of `quads`, by the distance of their bonds from the most central one."""
+    drawn, middles = np.flatnonzero(graph.drawn.numpy()).tolist(), graph.quads[:, 1:3].tolist()
+    bonds = networkx.Graph(graph.bond_index.T.tolist())
+    far = {t: networkx.multi_source_dijkstra_path_length(bonds, set(middles[t])) for t in drawn}
+    root = min(drawn, key=lambda t: max(far[t].values()))
+    return sorted(drawn, key=lambda t: sum(far[root][atom] for atom in middles[t]))
+
+
+def guess_by_graph(
+    molecule: Molecule, reference: Floats, quads: Ints, drawn: Collection[int], kelvin: Floats, seed: int
+) -> Doubles | None:
+    """Torsions quads (torsions, 4) as the bundled model draws them at each of some temperatures; None where it cannot.
+
+    Those not in `drawn` are as in the structure (atoms, 3) in nm; shape (temperatures, torsions).
+    """
+    symbols, bonds = topology_arrays(molecule.topology)
+    try:
+        terms = read_terms(molecule.system)
+    except UnsupportedError:
+        return None
+    if not drawn or not set(symbols) <= set(_ELEMENTS):
+        return None
+    graph = torsion_graph(terms, symbols, bonds, reference, quads[sorted(drawn)])
+    found, _ = draw_torsions(load_torsions()[0], graph, kelvin, torch.Generator().manual_seed(seed))
+    middles = [frozenset(quad[1:3]) for quad in graph.quads.tolist()]
+    return found[:, [middles.index(frozenset(quad[1:3])) for quad in quads.tolist()]]

@@ -67,7 +67,8 @@ def pilot(
 ) -> dict[str, object]:
     """Run a pilot of `number` tasks from a minimised structure (atoms, 3) in nm, with fewer sweeps where time is over.
 
-    A surrogate may guess torsions (structures, torsions) in radians; else they are uniform. It chooses the "pool" that
+    A surrogate may guess torsions in radians, (structures, torsions) or of every rung (rungs, structures, torsions);
+    else they are uniform. It chooses the "pool" that
     kernels are put on, radians (rungs, kernels, torsions), "weights", the probabilities of the blocks, and "ends" where
     each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps" of every task and "calls" of the energy.
     """
@@ -77,7 +78,7 @@ def pilot(
     ends, calls = [end for end, _ in found], sum(count for _, count in found)
     rng, rungs = keyed_rng(seed, 0, PLAN, 9), len(plan.temperatures)
     first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
-    pool = np.repeat(first[None], rungs, axis=0)
+    pool = np.broadcast_to(first, (rungs, *first.shape[-2:]))
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
     counts, made = Counts(), 0
     for stage, sweeps in enumerate(stages(plan), 1):
@@ -134,14 +135,29 @@ _STEPS, _LAG = 20, 100.0  # latent steps from the minimised structure; their lag
 
 
 def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
-    """Torsions (structures, torsions) in radians that a surrogate draws, and which surrogate it was.
+    """Torsions as for `pilot` that a surrogate draws, and which surrogate it was.
 
-    The model that the run was given; else the bundled model of peptides where it covers the molecule; else none.
+    The model that the run was given; else the bundled model of peptides where it covers the molecule, or that of
+    torsions where it knows the elements; else none.
     """
     if run.model is not None:
         return _angles(plan, _model_structures(run, run.model)), run.model
-    drawn = peptide_structures(run.molecule.topology, run.reference, keyed_seed(run.seed, 0, PLAN, 4))
-    return (None, "none") if drawn is None else (_angles(plan, drawn), "bundled model of peptides")
+    seed = keyed_seed(run.seed, 0, PLAN, 4)
+    drawn = peptide_structures(run.molecule.topology, run.reference, seed)
+    if drawn is not None:
+        return _angles(plan, drawn), "bundled model of peptides"
+    guess = graph_torsions(plan, run.reference, seed)
+    return guess, "none" if guess is None else "bundled model of torsions"
+
+
+def graph_torsions(plan: Plan, reference: Floats, seed: int) -> Floats | None:
+    """Torsions (rungs, kernels, torsions) in radians by the bundled model of any molecule; None where it cannot."""
+    from latentmd.sampling.torsions import guess_by_graph
+
+    kelvin = np.repeat(plan.temperatures, KERNELS)
+    free = {t for block in plan.blocks if block.kind in ("draw", "flip") for t in block.torsions}
+    guess = guess_by_graph(plan.molecule, reference, plan.torsions.quads, free, kelvin, seed)
+    return None if guess is None else guess.reshape(len(plan.temperatures), KERNELS, -1)
 
 
 def _model_structures(run: ChainsRun, model: str) -> Floats:
