@@ -20,7 +20,7 @@ from latentmd.systems.molecule import Molecule
 
 _ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 _RINGS = (3, 4, 5, 6, 7)  # atoms; larger ones count as the last
-_STAGGER = np.pi / 3  # angles about a bond between flat and tetrahedral neighbours are its multiples
+_FLAT = np.deg2rad(145.0)  # least angle about a bond between the two neighbours of an atom that counts as flat
 _PERIODS = 6  # of the force field's torsional terms
 
 
@@ -43,18 +43,18 @@ def torsion_graph(terms: Terms, symbols: list[str], bonds: Ints, reference: Floa
         if a != d
     ]
     torsion, pairs = np.split(np.array(found, dtype=np.int64).reshape(-1, 5), [1], axis=1)
-    angles, own = dihedrals(reference[None], quads)[0], dihedrals(reference[None], pairs)[0]
+    torsion, (first, *_, last) = torsion[:, 0], quads[torsion[:, 0]].T
+    angles = dihedrals(reference[None], quads)[0]
+    left, right = np.c_[pairs[:, :3], last], np.c_[first, pairs[:, 1:]]
+    offset = sum(_stagger(dihedrals(reference[None], four)[0] - angles[torsion]) for four in (left, right))
     bridges = {frozenset(bond) for bond in networkx.bridges(graph)}
     plain = {frozenset(quad[1:3]) for quad in rotatable_torsions(symbols, bonds).tolist()}
     middles = [frozenset(quad[1:3]) for quad in quads.tolist()]
-    offset = own - angles[torsion[:, 0]]
-    ideal = np.round(offset / _STAGGER) * _STAGGER
-    offset = np.where(np.abs(offset - ideal) < _STAGGER / 4, ideal, offset)  # else equal atoms would differ by chance
     lengths = _lengths(terms, bonds)
     arrays = {
         "x": _atoms(terms, symbols, graph), "pair": _torsional_terms(terms, pairs),
         "bond": np.stack([(lengths - 0.14) / 0.02, [frozenset(b) in bridges for b in bonds.tolist()]], axis=1),
-        "bond_index": np.asarray(bonds).T, "pair_index": pairs.T, "torsion": torsion[:, 0],
+        "bond_index": np.asarray(bonds).T, "pair_index": pairs.T, "torsion": torsion,
         "offset": offset, "angles": angles, "quads": quads,
         "drawn": np.array([middle in given for middle in middles]),
         "stays": np.array([middle in (bridges & plain) - set(given) for middle in middles]),
@@ -62,6 +62,13 @@ def torsion_graph(terms: Terms, symbols: list[str], bonds: Ints, reference: Floa
     tensors = {name: torch.as_tensor(np.ascontiguousarray(values)) for name, values in arrays.items()}
     floats = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return TorsionGraph(**floats, num_nodes=len(symbols))
+
+
+def _stagger(angles: Floats) -> Doubles:
+    """Angles about a bond between neighbours of one atom as half or thirds of a turn, so that equal atoms are equal."""
+    apart = np.angle(np.exp(1j * angles))
+    third = np.sign(apart) * 2 * np.pi / 3
+    return np.where(np.abs(apart) > _FLAT, np.pi, np.where(np.abs(apart) < 1e-3, 0.0, third))
 
 
 def _lengths(terms: Terms, bonds: Ints) -> Doubles:

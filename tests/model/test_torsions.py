@@ -20,7 +20,6 @@ from latentmd.model.torsions import (
     save_torsions,
 )
 from latentmd.molecule.checks import topology_arrays
-from latentmd.molecule.checks import torsions as dihedrals
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.terms import read_terms
 from latentmd.sampling.torsions import torsion_graph
@@ -69,7 +68,7 @@ def test_mirror_images_have_densities_that_are_mirror_images(model: GraphTorsion
 
 def test_a_torsion_may_be_measured_by_any_of_its_atoms(model: GraphTorsions, valine: Parts) -> None:
     """χ1 by the other methyl group, or φ from the other end: the density turns with the angle."""
-    _, symbols, bonds, x = valine
+    _, symbols, bonds, _ = valine
     quads = rotatable_torsions(symbols, bonds)
     other = quads[:, ::-1].copy()
     near = {j: [i for pair in bonds.tolist() if j in pair for i in pair if i != j] for j in set(bonds.ravel().tolist())}
@@ -77,8 +76,8 @@ def test_a_torsion_may_be_measured_by_any_of_its_atoms(model: GraphTorsions, val
         row[0] = next((i for i in near[row[1]] if i not in row[[0, 2]]), row[0])
     known = torch.zeros(len(graph_of(valine).drawn), dtype=torch.bool)
     a, b = graph_of(valine, quads), graph_of(valine, other)
-    turn = dihedrals(x[None], b.quads.numpy())[0] - dihedrals(x[None], a.quads.numpy())[0]
-    turn = np.round(turn / (np.pi / 3)) * np.pi / 3  # as the graph has angles between neighbours of flat or sp3 atoms
+    offsets = dict(zip(map(tuple, a.pair_index.T.tolist()), a.offset.tolist(), strict=True))
+    turn = np.array([offsets.get(tuple(q), offsets.get(tuple(q[::-1]))) for q in b.quads.tolist()])
     assert np.abs(turn).max() > 1
     p, q = coefficients(model, a, known), coefficients(model, b, known)
     angles = torch.linspace(-3, 3, len(p))
