@@ -83,10 +83,10 @@ def score(name: str, first: Path, second: Path, model: torch.nn.Module, table: T
     late = [s.angles[:, s.angles.shape[1] // 5 :, kept] for s in (one, other)]
     reference, again = late[0][0], rng.permutation(late[1][0])[:DRAWS]
     hotter = rng.permutation(late[1][1])[:DRAWS]
-    parts = [draw_torsions(model, one.graph, one.kelvin[:1].repeat(DRAWS // 5), generator)[0] for _ in range(5)]
+    drawn = draw_torsions(model, one.graph, one.kelvin[:1].repeat(DRAWS), generator)[:, turned]
     bins = [rng.choice(SINGLE, DRAWS, p=table.density(mol, quad)) for quad in quads]
     by_table = (np.array(bins).T + rng.random((DRAWS, len(quads)))) / SINGLE * 2 * np.pi - np.pi
-    found = {"model": np.concatenate(parts)[:, turned], "table": by_table, "floor": again, "next rung": hotter}
+    found = {"model": drawn, "table": by_table, "floor": again, "next rung": hotter}
     rows = {key: distances(reference, values, couples) for key, values in found.items()}
     return {"smiles": one.smiles, "atoms": len(one.graph.x), "torsions": len(kept), **rows}
 

@@ -64,8 +64,7 @@ class Sampled:
         one.angles, one.known = torch.from_numpy(angles), torch.from_numpy(known)
         one.target = one.drawn & ~one.known
         one.kelvin = torch.tensor([self.kelvin[rung]], dtype=torch.float32)
-        if rng.random() < 0.5:  # the mirror image
-            one.angles, one.offset = -one.angles, -one.offset
+        one.hand = torch.tensor([float(rng.choice((-1, 1)))])
         return one
 
 
@@ -78,14 +77,9 @@ def drawn(symbols: list[str], bonds: np.ndarray, data: np.lib.npyio.NpzFile) -> 
     return np.array(sorted({*data["drawn"].tolist(), *flips}), dtype=np.int64)
 
 
-def loss(model: GraphTorsions, batch: Batch, both_hands: bool) -> torch.Tensor:
+def loss(model: GraphTorsions, batch: Batch) -> torch.Tensor:
     """Minus mean ln p of the torsions to be predicted, nats."""
-    if both_hands:
-        coefficients = model(batch, batch.angles, batch.known, batch.kelvin)
-    else:
-        coefficients = model.one_hand(batch, batch.angles, batch.known, batch.kelvin, 1.0)
-        of = torch.zeros(len(batch.angles)).index_copy(0, batch.torsion, batch.batch[batch.pair_index[1]].float())
-        coefficients = coefficients * (300.0 / batch.kelvin)[of.long()].unsqueeze(-1)
+    coefficients = model(batch, batch.angles, batch.known, batch.kelvin, batch.hand)
     return -model.log_density(coefficients, batch.angles)[batch.target].mean()
 
 
@@ -95,8 +89,8 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=40.0)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--width", type=int, default=96)
-    parser.add_argument("--depth", type=int, default=5)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=1e-2)
     parser.add_argument("--most", type=int, default=10**6, help="molecules to learn from")
@@ -126,7 +120,7 @@ if __name__ == "__main__":
             schedule.step()
         batch = Batch.from_data_list([train[i].example(rng) for i in rng.integers(len(train), size=given.batch)])
         optimiser.zero_grad()
-        value = loss(model, batch, both_hands=False)
+        value = loss(model, batch)
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
@@ -135,7 +129,7 @@ if __name__ == "__main__":
         if done * 20 >= told:
             told, scored = told + 1, average.module.eval()
             with torch.no_grad():
-                left = -np.mean([loss(scored, batch, both_hands=True).item() for batch in judged])
+                left = -np.mean([loss(scored, batch).item() for batch in judged])
             seconds = time.monotonic() - begun
             print(f"{step:6d} {seconds:6.0f} s  train {-np.mean(recent):.4f}  left out {left:.4f}", flush=True)
             recent = []

@@ -54,13 +54,12 @@ class GraphTorsions(CircularDensity):
 
         ln p(θ) = (300 K / T) Σ_ad Σ_m [a_m cos m(θ + δ_ad) + b_m sin m(θ + δ_ad)] + const,  m ≤ 16
 
-    with a pair's offset δ and coefficients from a network (GINE; Hu et al., ICLR 2020, arXiv 1905.12265). The network
-    is averaged over the molecule and its mirror image, so that mirror images have densities that are mirror images.
-    Trained with any known torsions of a part that hangs together, it gives a joint density by the chain rule
+    with a pair's offset δ and coefficients from a network (GINE; Hu et al., ICLR 2020, arXiv 1905.12265). It sees the
+    molecule or its mirror image, by chance, so that mirror images are drawn alike. Trained with any known torsions of a part that hangs together, it gives a joint density by the chain rule
     (Hoogeboom et al., ICLR 2022, arXiv 2110.02037).
     """
 
-    def __init__(self, width: int = 96, depth: int = 5) -> None:
+    def __init__(self, width: int = 64, depth: int = 4) -> None:
         super().__init__(_ORDER)
         self.width, self.depth = width, depth
         self.atom, self.heat = nn.Linear(ATOM, width), nn.Linear(2, width)
@@ -75,37 +74,30 @@ class GraphTorsions(CircularDensity):
         self.own = nn.Linear(PAIR, width)
         self.density = mlp([width, width, 2 * _ORDER], last_zero=True)
 
-    def one_hand(self, graph: TorsionGraph, angles: Tensor, known: Tensor, kelvin: Tensor, hand: float) -> Tensor:
-        """Coefficients [torsions, 2 · order] of a molecule by itself (hand 1) or by its mirror image (-1)."""
+    def forward(self, graph: TorsionGraph, angles: Tensor, known: Tensor, kelvin: Tensor, hand: Tensor) -> Tensor:
+        """Coefficients [torsions, 2 · order] of the densities of all torsions, given those that are known.
+
+        A batch of molecules with torsions [torsions] in radians and whether each is known; of every molecule [molecules]
+        the temperature, and 1, or -1 where the network is to see its mirror image.
+        """
         a, j, k, d = graph.pair_index
-        turned = hand * (angles[graph.torsion] + graph.offset)
+        scale, side = (_KELVIN / kelvin)[graph.batch], hand[graph.batch[j]].unsqueeze(-1)
+        turned = side[:, 0] * (angles[graph.torsion] + graph.offset)
         seen = torch.cat([graph.pair, torsion_features(turned, known[graph.torsion], _HARMONICS)], dim=1)
         b, e = graph.bond_index
         edges = torch.stack([torch.cat([b, e, a, d]), torch.cat([e, b, d, a])])
-        u = _KELVIN / kelvin - 0.75
-        h = self.atom(graph.x) + self.heat(torch.stack([u, u * u], dim=-1))[graph.batch]
+        h = self.atom(graph.x) + self.heat(torch.stack([scale - 0.75, (scale - 0.75) ** 2], dim=-1))
         for along, across, norm, conv in zip(self.along, self.across, self.norms, self.rounds, strict=True):
             one, two = along(graph.bond), across(seen)
             h = h + conv(norm(h), edges, torch.cat([one, one, two, two]))
         outer, inner = self.ends(h).chunk(2, dim=1)
         about = outer[a] + inner[j] + outer[d] + inner[k] + self.own(graph.pair)
-        even, odd = self.density(nn.functional.silu(about)).chunk(2, dim=1)
+        even, odd = (self.density(nn.functional.silu(about)) * scale[j].unsqueeze(-1)).chunk(2, dim=1)
         phase = graph.offset.unsqueeze(-1) * torch.arange(1, _ORDER + 1, device=h.device)
-        cosine, sine, odd = phase.cos(), phase.sin(), hand * odd
+        cosine, sine, odd = phase.cos(), phase.sin(), side * odd
         own = torch.cat([even * cosine + odd * sine, odd * cosine - even * sine], dim=1)
         total: Tensor = scatter(own, graph.torsion, dim=0, dim_size=len(angles), reduce="sum")
         return total
-
-    def forward(self, graph: TorsionGraph, angles: Tensor, known: Tensor, kelvin: Tensor) -> Tensor:
-        """Coefficients [torsions, 2 · order] of the densities of all torsions, given those that are known.
-
-        A batch of molecules with torsions [torsions] in radians, whether each is known, and temperatures [molecules].
-        """
-        hands = [self.one_hand(graph, angles, known, kelvin, hand) for hand in (1.0, -1.0)]
-        scale: Tensor = (_KELVIN / kelvin)[graph.batch][graph.pair_index[1]]
-        of = torch.zeros(len(angles), dtype=scale.dtype, device=scale.device)
-        of[graph.torsion] = scale
-        return (hands[0] + hands[1]) / 2 * of.unsqueeze(-1)
 
 
 class TorsionManifest(Seal):

@@ -21,6 +21,7 @@ from latentmd.systems.molecule import Molecule
 _ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 _RINGS = (3, 4, 5, 6, 7)  # atoms; larger ones count as the last
 _FLAT = np.deg2rad(145.0)  # least angle about a bond between the two neighbours of an atom that counts as flat
+_TOGETHER = 32  # structures that are drawn at a time; more do not fit into caches
 _PERIODS = 6  # of the force field's torsional terms
 
 
@@ -102,24 +103,24 @@ def _torsional_terms(terms: Terms, pairs: Ints) -> Doubles:
 
 
 def draw_torsions(
-    model: GraphTorsions, graph: TorsionGraph, kelvin: Sequence[float], generator: torch.Generator
-) -> tuple[Doubles, Doubles]:
+    model: GraphTorsions, graph: TorsionGraph, kelvin: Sequence[float] | Floats, generator: torch.Generator
+) -> Doubles:
     """Draw one structure's torsions at each temperature, one after another from the middle of the molecule outwards.
 
-    Gives angles (structures, torsions) in radians of all torsions of the graph, those not drawn as in its structure,
-    and ln of the joint density of what was drawn, per radian^drawn.
+    Gives angles (structures, torsions) in radians of all torsions of the graph, those not drawn as in its structure.
     """
-    number, heat = len(kelvin), torch.as_tensor(kelvin, dtype=torch.float32)
-    batch = Batch.from_data_list([graph] * number)
-    angles, known = batch.angles.clone(), batch.stays.clone()
-    density, first = torch.zeros(number), torch.arange(number) * len(graph.drawn)
-    with torch.no_grad():
-        for torsion in _outwards(graph):
-            coefficients = model(batch, angles, known, heat)[first + torsion]
-            angles[first + torsion] = model.draw(coefficients, torch.rand(number, generator=generator))
-            density += model.log_density(coefficients, angles[first + torsion])
-            known[first + torsion] = True
-    return angles.reshape(number, -1).double().numpy(), density.double().numpy()
+    found = []
+    for heat in torch.as_tensor(kelvin, dtype=torch.float32).split(_TOGETHER):
+        batch, number = Batch.from_data_list([graph] * len(heat)), len(heat)
+        angles, known, first = batch.angles.clone(), batch.stays.clone(), torch.arange(number) * len(graph.drawn)
+        hand = 2.0 * torch.randint(2, (number,), generator=generator) - 1
+        with torch.no_grad():
+            for torsion in _outwards(graph):
+                coefficients = model(batch, angles, known, heat, hand)[first + torsion]
+                angles[first + torsion] = model.draw(coefficients, torch.rand(number, generator=generator))
+                known[first + torsion] = True
+        found.append(angles.reshape(number, -1).double().numpy())
+    return np.concatenate(found)
 
 
 def _outwards(graph: TorsionGraph) -> list[int]:
@@ -146,6 +147,6 @@ def guess_by_graph(
     if not drawn or not set(symbols) <= set(_ELEMENTS):
         return None
     graph = torsion_graph(terms, symbols, bonds, reference, quads[sorted(drawn)])
-    found, _ = draw_torsions(load_torsions()[0], graph, kelvin, torch.Generator().manual_seed(seed))
+    found = draw_torsions(load_torsions()[0], graph, kelvin, torch.Generator().manual_seed(seed))
     middles = [frozenset(quad[1:3]) for quad in graph.quads.tolist()]
     return found[:, [middles.index(frozenset(quad[1:3])) for quad in quads.tolist()]]

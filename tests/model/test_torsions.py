@@ -52,16 +52,18 @@ def graph_of(parts: Parts, quads: np.ndarray | None = None, flip: float = 1.0) -
     return torsion_graph(read_terms(molecule.system), symbols, bonds, x * np.array([1.0, 1.0, flip]), drawn)
 
 
-def coefficients(model: GraphTorsions, graph: TorsionGraph, known: torch.Tensor, kelvin: float = 300.0) -> torch.Tensor:
+def coefficients(
+    model: GraphTorsions, graph: TorsionGraph, known: torch.Tensor, kelvin: float = 300.0, hand: float = 1.0
+) -> torch.Tensor:
     batch = Batch.from_data_list([graph])
     with torch.no_grad():
-        return model(batch, batch.angles, known, torch.tensor([kelvin]))
+        return model(batch, batch.angles, known, torch.tensor([kelvin]), torch.tensor([hand]))
 
 
 def test_mirror_images_have_densities_that_are_mirror_images(model: GraphTorsions, valine: Parts) -> None:
     one, other = graph_of(valine), graph_of(valine, flip=-1.0)
     known = torch.arange(len(one.drawn)) % 2 == 0
-    a, b = coefficients(model, one, known), coefficients(model, other, known)
+    a, b = coefficients(model, one, known), coefficients(model, other, known, hand=-1.0)
     assert a[:, 16:].abs().max() > 0.05
     torch.testing.assert_close(b, torch.cat([a[:, :16], -a[:, 16:]], dim=1), atol=1e-4, rtol=1e-4)
 
@@ -114,7 +116,7 @@ def test_known_torsions_and_temperature_matter_and_a_batch_does_not(model: Graph
     other.angles = graph.angles + 1.0
     torch.testing.assert_close(coefficients(model, other, none), alone)
     batch = Batch.from_data_list([graph_of(valine, flip=-1.0), graph])
-    both = model(batch, batch.angles, none.repeat(2), torch.tensor([450.0, 300.0]))
+    both = model(batch, batch.angles, none.repeat(2), torch.tensor([450.0, 300.0]), torch.ones(2))
     torch.testing.assert_close(both[len(none) :], alone, atol=1e-5, rtol=1e-5)
 
 

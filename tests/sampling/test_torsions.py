@@ -52,17 +52,15 @@ def test_the_graph_holds_the_force_field_and_what_stays(alanine: Molecule) -> No
     np.testing.assert_allclose(graph.pair, np.array(list(periods.values())), atol=1e-6)
 
 
-def test_the_joint_density_is_that_of_the_chain_rule(alanine: Molecule) -> None:
+def test_what_is_not_drawn_stays_and_a_seed_decides(alanine: Molecule) -> None:
     x, quads, free = _free(alanine)
     symbols, bonds = topology_arrays(alanine.topology)
     graph = torsion_graph(read_terms(alanine.system), symbols, bonds, x, quads[free])
     model = load_torsions()[0]
-    angles, density = draw_torsions(model, graph, [300.0] * 400, torch.Generator().manual_seed(1))
-    assert np.isfinite(density).all()
+    one, other = (draw_torsions(model, graph, [300.0] * 70, torch.Generator().manual_seed(s)) for s in (1, 2))
     stays = graph.stays.numpy()
-    np.testing.assert_allclose(angles[:, stays], np.tile(graph.angles.numpy()[stays], (400, 1)), atol=1e-6)
-    # E[1 / p] over draws is the volume of the support: (2 pi)^2 where p is positive everywhere and heavy-tailed enough
-    assert 0.2 < np.exp(-density).mean() / (2 * np.pi) ** 2 < 2.0
+    np.testing.assert_allclose(one[:, stays], np.tile(graph.angles.numpy()[stays], (70, 1)), atol=1e-6)
+    assert one.shape == (70, len(graph.drawn)) and np.abs(one - other)[:, graph.drawn.numpy()].min() > 0
 
 
 def test_the_bundled_model_knows_a_peptide_that_it_never_saw(alanine: Molecule) -> None:

@@ -151,13 +151,14 @@ def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
 
 
 def graph_torsions(plan: Plan, reference: Floats, seed: int) -> Floats | None:
-    """Torsions (rungs, kernels, torsions) in radians by the bundled model of any molecule; None where it cannot."""
+    """Torsions (rungs, structures, torsions) in radians by the bundled model of torsions; None where it cannot."""
     from latentmd.sampling.torsions import guess_by_graph
 
-    kelvin = np.repeat(plan.temperatures, KERNELS)
+    each = -(-KERNELS // len(plan.temperatures))
+    kelvin = np.repeat(plan.temperatures, each)
     free = {t for block in plan.blocks if block.kind in ("draw", "flip") for t in block.torsions}
     guess = guess_by_graph(plan.molecule, reference, plan.torsions.quads, free, kelvin, seed)
-    return None if guess is None else guess.reshape(len(plan.temperatures), KERNELS, -1)
+    return None if guess is None else guess.reshape(len(plan.temperatures), each, -1)
 
 
 def _model_structures(run: ChainsRun, model: str) -> Floats:
