@@ -55,8 +55,9 @@ class GraphTorsions(CircularDensity):
         ln p(θ) = (300 K / T) Σ_ad Σ_m [a_m cos m(θ + δ_ad) + b_m sin m(θ + δ_ad)] + const,  m ≤ 16
 
     with a pair's offset δ and coefficients from a network (GINE; Hu et al., ICLR 2020, arXiv 1905.12265). It sees the
-    molecule or its mirror image, by chance, so that mirror images are drawn alike. Trained with any known torsions of a part that hangs together, it gives a joint density by the chain rule
-    (Hoogeboom et al., ICLR 2022, arXiv 2110.02037).
+    molecule or its mirror image, by chance, so that mirror images are drawn alike. Trained with any known torsions of a
+    part that hangs together, it gives a joint density by the chain rule (Hoogeboom et al., ICLR 2022, arXiv
+    2110.02037).
     """
 
     def __init__(self, width: int = 64, depth: int = 4) -> None:
@@ -77,8 +78,8 @@ class GraphTorsions(CircularDensity):
     def forward(self, graph: TorsionGraph, angles: Tensor, known: Tensor, kelvin: Tensor, hand: Tensor) -> Tensor:
         """Coefficients [torsions, 2 · order] of the densities of all torsions, given those that are known.
 
-        A batch of molecules with torsions [torsions] in radians and whether each is known; of every molecule [molecules]
-        the temperature, and 1, or -1 where the network is to see its mirror image.
+        A batch of molecules with torsions [torsions] in radians and whether each is known; of every molecule
+        [molecules] the temperature, and 1, or -1 where the network is to see its mirror image.
         """
         a, j, k, d = graph.pair_index
         scale, side = (_KELVIN / kelvin)[graph.batch], hand[graph.batch[j]].unsqueeze(-1)
