@@ -1,13 +1,14 @@
 """Torsions that a model draws for molecules that it has not seen, beside a table of torsion types and exact chains.
 
-    python examples/ligands/score_torsions.py torsions.pt --train data/train --test data/test1 data/test2
+    python examples/ligands/score_torsions.py torsions.pt --train data/train --test data/test
 
-Both folders of --test come from torsion_data.py with another seed each. Judged at the temperature of the coldest rung:
-the Jensen-Shannon distance of every torsion that is drawn (bins of 10 degrees) and of every two whose bonds share an
-atom (30 degrees), mean over a molecule, then over molecules, of 1,000 draws. Beside: 1,000 structures of the other seed
-(the floor); one rung of the data further up, which is what a wrong temperature costs; and a table, the mean density of
-each torsion type among the molecules to learn from. A type is symbol, hybridisation, aromaticity and ring of the four
-atoms, or of the inner two where that was never seen; mirror images count alike, and torsions are independent.
+Folders come from torsion_data.py. Judged at the temperature of the coldest rung, against the later four fifths of the
+first half of the ladders: the Jensen-Shannon distance of every torsion that is drawn (bins of 10 degrees) and of every
+two whose bonds share an atom (30 degrees), mean over a molecule, then over molecules, of 1,000 draws. Beside: 1,000
+structures of the other ladders (the floor); of these one rung further up, which is what a wrong temperature costs; and
+a table, the mean density of each torsion type among the molecules to learn from. A type is symbol, hybridisation,
+aromaticity and ring of the four atoms, or of the inner two where that was never seen; mirror images count alike, and
+torsions are independent.
 Needs `pip install '.[ligands]'`.
 """
 
@@ -71,18 +72,19 @@ def distances(a: np.ndarray, b: np.ndarray, couples: list[tuple[int, int]]) -> t
     return float(np.mean(single)), float(np.mean(joint)) if joint else float("nan")
 
 
-def score(name: str, first: Path, second: Path, model: torch.nn.Module, table: Table) -> dict[str, object]:
+def score(path: Path, model: torch.nn.Module, table: Table) -> dict[str, object]:
     """Distances of one molecule."""
-    one, other = Sampled(first / name), Sampled(second / name)
-    mol = Chem.MolFromMolBlock(str(np.load(first / name)["ligand"]), removeHs=False)
+    one, data = Sampled(path), np.load(path)
+    mol = Chem.MolFromMolBlock(str(data["ligand"]), removeHs=False)
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     kept = np.flatnonzero(one.graph.drawn.numpy()[one.columns])
     turned = one.columns[kept]
     quads = one.graph.quads[turned].tolist()
     couples = [(i, j) for i, j in combinations(range(len(kept)), 2) if set(quads[i][1:3]) & set(quads[j][1:3])]
-    late = [s.angles[:, s.angles.shape[1] // 5 :, kept] for s in (one, other)]
-    reference, again = late[0][0], rng.permutation(late[1][0])[:DRAWS]
-    hotter = rng.permutation(late[1][1])[:DRAWS]
+    late = data["angles"][len(data["angles"]) // 5 :, :, :, kept]  # sweeps, ladders, rungs, torsions
+    half = late.shape[1] // 2
+    reference = late[:, :half, 0].reshape(-1, len(kept))
+    again, hotter = (rng.permutation(late[:, half:, rung].reshape(-1, len(kept)))[:DRAWS] for rung in (0, 1))
     drawn = draw_torsions(model, one.graph, one.kelvin[:1].repeat(DRAWS), generator)[:, turned]
     bins = [rng.choice(SINGLE, DRAWS, p=table.density(mol, quad)) for quad in quads]
     by_table = (np.array(bins).T + rng.random((DRAWS, len(quads)))) / SINGLE * 2 * np.pi - np.pi
@@ -95,14 +97,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--train", type=Path, required=True)
-    parser.add_argument("--test", type=Path, nargs=2, required=True)
+    parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("score.json"))
     given = parser.parse_args()
     model, _ = load_torsions(given.model)
     learnt = [(Sampled(path), np.load(path)["ligand"]) for path in sorted(given.train.glob("*.npz"))]
     table = Table([(s, Chem.MolFromMolBlock(str(block), removeHs=False)) for s, block in learnt])
-    names = sorted(path.name for path in given.test[0].glob("*.npz") if (given.test[1] / path.name).exists())
-    rows = {name: score(name, *given.test, model, table) for name in names}
+    rows = {path.stem: score(path, model, table) for path in sorted(given.test.glob("*.npz"))}
     for key in ("model", "table", "floor", "next rung"):
         single, joint = np.nanmean([row[key] for row in rows.values()], axis=0)
         print(f"{key:10s} torsions {single:.3f}  neighbouring ones {joint:.3f}")

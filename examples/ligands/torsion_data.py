@@ -1,7 +1,7 @@
 """Exact chains of many molecules: the data that the model of torsions learns from, and those it is judged by.
 
     python examples/ligands/torsion_data.py molecules/train.smi --count 1000 --out data/train
-    python examples/ligands/torsion_data.py molecules/test.smi --count 48 --sweeps 400 --every 1 --out data/test1
+    python examples/ligands/torsion_data.py molecules/test.smi --count 48 --sweeps 400 --every 1 --out data/test
 
 One file a molecule: System, structure, and torsions at every temperature of the ladders after every few sweeps, the
 pilot left out. OBC2, 300 to 600 K. About ten seconds of one core a molecule with 100 sweeps. What is there already is

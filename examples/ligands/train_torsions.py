@@ -21,9 +21,8 @@ import numpy as np
 import openmm
 import torch
 from molecules import scaffold
-from torch_geometric.data import Batch
 
-from latentmd.model.torsions import GraphTorsions, TorsionGraph, TorsionManifest, save_torsions
+from latentmd.model.torsions import Batch, GraphTorsions, TorsionGraph, TorsionManifest, save_torsions
 from latentmd.molecule.bonds import bond_graph
 from latentmd.molecule.torsions import isomer_torsions
 from latentmd.replicas.terms import read_terms
@@ -101,7 +100,7 @@ if __name__ == "__main__":
     torch.manual_seed(given.seed)
     molecules = [Sampled(path) for path in sorted(given.data.glob("*.npz"))]
     scaffolds = sorted({scaffold(m.smiles) for m in molecules})
-    out = set(np.random.default_rng(0).choice(scaffolds, len(scaffolds) // 10, replace=False).tolist())
+    out = set(np.random.default_rng(0).choice(scaffolds, max(1, len(scaffolds) // 10), replace=False).tolist())
     held = [m for m in molecules if scaffold(m.smiles) in out and m.graph.drawn.any()]
     train = [m for m in molecules if scaffold(m.smiles) not in out and m.graph.drawn.any()]
     train = [train[i] for i in rng.permutation(len(train))[: given.most]]
