@@ -133,7 +133,7 @@ def _outwards(graph: TorsionGraph) -> list[int]:
 
 
 def guess_by_graph(
-    molecule: Molecule, reference: Floats, quads: Ints, drawn: Collection[int], kelvin: Floats, seed: int
+    molecule: Molecule, reference: Floats, quads: Ints, *, drawn: Collection[int], kelvin: Floats, seed: int
 ) -> Doubles | None:
     """Torsions quads (torsions, 4) as the bundled model draws them at each of some temperatures; None where it cannot.
 

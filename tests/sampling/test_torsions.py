@@ -66,18 +66,22 @@ def test_what_is_not_drawn_stays_and_a_seed_decides(alanine: Molecule) -> None:
 def test_the_bundled_model_knows_a_peptide_that_it_never_saw(alanine: Molecule) -> None:
     """Draws lie where alanine has its basins, and hot ones are spread wider."""
     x, quads, free = _free(alanine)
-    cold, hot = (guess_by_graph(alanine, x, quads, free, np.full(500, kelvin), 1) for kelvin in (300.0, 600.0))
+    cold, hot = (
+        guess_by_graph(alanine, x, quads, drawn=free, kelvin=np.full(500, kelvin), seed=1) for kelvin in (300.0, 600.0)
+    )
     assert cold is not None and hot is not None and cold.shape == (500, len(quads))
     phi = next(i for i in free if [list(alanine.topology.atoms())[a].name for a in quads[i]] == ["C", "N", "CA", "C"])
     share = [(np.degrees(a[:, phi]) < 0).mean() for a in (cold, hot)]
     assert share[0] > 0.75 and share[0] > share[1]
-    again = guess_by_graph(alanine, x, quads, free, np.full(500, 300.0), 1)
+    again = guess_by_graph(alanine, x, quads, drawn=free, kelvin=np.full(500, 300.0), seed=1)
     np.testing.assert_array_equal(again, cold)
 
 
 def test_what_the_model_cannot_do_is_none(alanine: Molecule) -> None:
     x, quads, free = _free(alanine)
-    assert guess_by_graph(alanine, x, quads, [], np.array([300.0]), 1) is None
+    assert guess_by_graph(alanine, x, quads, drawn=[], kelvin=np.array([300.0]), seed=1) is None
     system = openmm.XmlSerializer.clone(alanine.system)
     system.addForce(openmm.CustomExternalForce("0"))
-    assert guess_by_graph(replace(alanine, system=system), x, quads, free, np.array([300.0]), 1) is None
+    assert (
+        guess_by_graph(replace(alanine, system=system), x, quads, drawn=free, kelvin=np.array([300.0]), seed=1) is None
+    )

@@ -157,7 +157,7 @@ def graph_torsions(plan: Plan, reference: Floats, seed: int) -> Floats | None:
     each = -(-KERNELS // len(plan.temperatures))
     kelvin = np.repeat(plan.temperatures, each)
     free = {t for block in plan.blocks if block.kind in ("draw", "flip") for t in block.torsions}
-    guess = guess_by_graph(plan.molecule, reference, plan.torsions.quads, free, kelvin, seed)
+    guess = guess_by_graph(plan.molecule, reference, plan.torsions.quads, drawn=free, kelvin=kelvin, seed=seed)
     return None if guess is None else guess.reshape(len(plan.temperatures), each, -1)
 
 

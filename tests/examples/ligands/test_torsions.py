@@ -78,7 +78,8 @@ def test_a_short_training_is_written_and_scored(data: Path, tmp_path: Path) -> N
     done = _script("train_torsions.py", str(data), *line)
     assert "learn from" in done
     assert load_torsions(out)[1].molecules >= 1
-    done = _script("score_torsions.py", str(out), "--train", str(data), "--test", str(data), "--out", str(scores))
+    line = ["--train", str(data), "--test", str(data), "--out", str(scores)]
+    done = _script("score_torsions.py", str(out), *line)
     assert "2 molecules" in done
     assert all(0 <= row["model"][0] <= 0.8326 for row in json.loads(scores.read_text()).values())
 
