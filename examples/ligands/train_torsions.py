@@ -112,9 +112,7 @@ if __name__ == "__main__":
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
     begun, told, recent = time.monotonic(), 0, []
     for step in range(given.steps):
-        done = max(step / given.steps, (time.monotonic() - begun) / 60 / given.minutes)
-        if done >= 1:
-            break
+        done = min(max((step + 1) / given.steps, (time.monotonic() - begun) / 60 / given.minutes), 1.0)
         while schedule.last_epoch < int(1000 * done):
             schedule.step()
         batch = Batch.from_data_list([train[i].example(rng) for i in rng.integers(len(train), size=given.batch)])
@@ -137,3 +135,5 @@ if __name__ == "__main__":
             ranged, field = (float(min(kelvin)), float(max(kelvin))), f"{SAGE}, {CHARGES}, OBC2"
             manifest = TorsionManifest(temperatures=ranged, molecules=len(train), force_field=field, training=how)
             save_torsions(given.out, scored, manifest)
+        if done == 1.0:
+            break

@@ -56,10 +56,13 @@ def scatter(plan: Plan, reference: Floats, deadline: Deadline, seed: int) -> tup
     return ends, (sum(made) + 200) * plan.replicas
 
 
-def stages(plan: Plan) -> list[int]:
-    """Sweeps of the two stages of a pilot: fewer with fewer torsions, for which kernels and rates are known sooner."""
+def stages(plan: Plan, guess: Floats | None) -> list[int]:
+    """Sweeps of the stages of a pilot: fewer with fewer torsions, for which kernels and rates are known sooner.
+
+    Where every rung has a guess of its own, the first stage is enough.
+    """
     share = min(max(len(plan.torsions.quads) / _MANY, 0.5), 1.0)
-    return [round(share * sweeps) for sweeps in SWEEPS]
+    return [round(share * sweeps) for sweeps in (SWEEPS if guess is None or guess.ndim < 3 else SWEEPS[:1])]
 
 
 def pilot(
@@ -70,7 +73,8 @@ def pilot(
     A surrogate may guess torsions in radians, (structures, torsions) or of every rung (rungs, structures, torsions);
     else they are uniform. It chooses the "pool" that
     kernels are put on, radians (rungs, kernels, torsions), "weights", the probabilities of the blocks, and "ends" where
-    each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps" of every task and "calls" of the energy.
+    each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps" of every task, of the "wanted" ones, and "calls" of
+    the energy.
     """
     left = deadline.left
     seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
@@ -80,8 +84,8 @@ def pilot(
     first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
     pool = np.broadcast_to(first, (rungs, *first.shape[-2:]))
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
-    counts, made = Counts(), 0
-    for stage, sweeps in enumerate(stages(plan), 1):
+    counts, made, wanted = Counts(), 0, stages(plan, guess)
+    for stage, sweeps in enumerate(wanted, 1):
         if deadline.over:
             break
         ends_by = Deadline(_SHARES[stage] * left)
@@ -95,7 +99,8 @@ def pilot(
         for piece in pieces:
             counts.update(piece.counts)
     weights = block_weights(plan, counts)
-    return {"pool": pool, "weights": weights, "ends": np.array(ends), "calls": calls, "sweeps": made}
+    done = {"calls": calls, "sweeps": made, "wanted": sum(wanted)}
+    return {"pool": pool, "weights": weights, "ends": np.array(ends), **done}
 
 
 def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:
