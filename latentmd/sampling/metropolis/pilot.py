@@ -71,10 +71,9 @@ def pilot(
     """Run a pilot of `number` tasks from a minimised structure (atoms, 3) in nm, with fewer sweeps where time is over.
 
     A surrogate may guess torsions in radians, (structures, torsions) or of every rung (rungs, structures, torsions);
-    else they are uniform. It chooses the "pool" that
-    kernels are put on, radians (rungs, kernels, torsions), "weights", the probabilities of the blocks, and "ends" where
-    each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps" of every task, of the "wanted" ones, and "calls" of
-    the energy.
+    else they are uniform. It chooses the "pool" that kernels are put on, radians (rungs, kernels, torsions), "weights",
+    the probabilities of the blocks, and "ends" where each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps"
+    of every task, of the "wanted" ones, and "calls" of the energy.
     """
     left = deadline.left
     seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
