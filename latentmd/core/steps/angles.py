@@ -23,7 +23,42 @@ def torsion_features(angles: Tensor, mask: Tensor, harmonics: int = 3) -> Tensor
     return torch.cat([phase.cos() * weight, phase.sin() * weight, weight], dim=-1)
 
 
-class TorsionStep(nn.Module):
+class CircularDensity(nn.Module):
+    """Densities of torsions p(θ) ∝ exp Σ_m (a_m cos mθ + b_m sin mθ), m ≤ order (generalised von Mises)."""
+
+    def __init__(self, order: int) -> None:
+        super().__init__()
+        self.order, self.points, self.turn = order, _GRID, 2 * math.pi
+        grid = (torch.arange(_GRID) + 0.5) / _GRID * 2 * math.pi - math.pi
+        self.register_buffer("grid", grid)
+        self.register_buffer("waves", self.basis(grid).t().contiguous())
+
+    grid: Tensor
+    waves: Tensor
+
+    def basis(self, angles: Tensor) -> Tensor:
+        """cos mθ and sin mθ for m = 1 … order, [...] → [..., 2 · order]."""
+        order = torch.arange(1, self.order + 1, dtype=angles.dtype, device=angles.device)
+        phase = angles.unsqueeze(-1) * order
+        return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+    def log_density(self, coefficients: Tensor, angles: Tensor) -> Tensor:
+        """ln p in nats per radian, [...], of angles [...] under densities of coefficients [..., 2 · order]."""
+        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(self.turn / self.points)
+        return (coefficients * self.basis(angles)).sum(-1).float() - norm
+
+    def draw(self, coefficients: Tensor, uniform: Tensor) -> Tensor:
+        """Invert the distribution function, linear between grid points: coefficients [batch, 2 · order] → angles."""
+        p = torch.softmax((coefficients @ self.waves).float(), dim=-1)
+        total = p.cumsum(-1)
+        u = uniform.unsqueeze(-1) * total[:, -1:]
+        k = torch.searchsorted(total, u).clamp(max=self.points - 1)
+        upper, width = total.gather(1, k), p.gather(1, k)
+        inside = ((u - (upper - width)) / width.clamp_min(1e-12)).clamp(0, 1)
+        return ((k + inside) / self.points * self.turn - self.turn / 2).squeeze(-1)
+
+
+class TorsionStep(CircularDensity):
     """p(θ(t + τ) | latent(t), types, τ) of a whole chain, residue after residue and torsion after torsion, each with
     density
 
@@ -40,10 +75,9 @@ class TorsionStep(nn.Module):
         self, sizes: tuple[int, ...], axes: int, slots: int, *, width: int, depths: tuple[int, int], heads: int,
         lags: Lags, dropouts: tuple[float, float] = (0.0, 0.0),
     ) -> None:  # fmt: skip
-        super().__init__()
-        (depth, causal_depth), (dropout, type_dropout), order = depths, dropouts, _ORDER
-        self.axes, self.slots, self.order = axes, slots, order
-        self.points, self.turn = _GRID, 2 * math.pi
+        super().__init__(_ORDER)
+        (depth, causal_depth), (dropout, type_dropout) = depths, dropouts
+        self.axes, self.slots = axes, slots
         self.shortest, self.span = math.log(lags[0]), (math.log(lags[1]) - math.log(lags[0])) / 2
         self.type_dropout = type_dropout
         features = 2 * HARMONICS + 1
@@ -58,21 +92,9 @@ class TorsionStep(nn.Module):
         self.head = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width), nn.SiLU()
         )
-        self.density = nn.Linear(width, 2 * order)
+        self.density = nn.Linear(width, 2 * _ORDER)
         nn.init.zeros_(self.density.weight)
         nn.init.zeros_(self.density.bias)
-        grid = (torch.arange(_GRID) + 0.5) / _GRID * 2 * math.pi - math.pi
-        self.register_buffer("grid", grid)
-        self.register_buffer("waves", self.basis(grid).t().contiguous())
-
-    grid: Tensor
-    waves: Tensor
-
-    def basis(self, angles: Tensor) -> Tensor:
-        """cos mθ and sin mθ for m = 1 … order, [...] → [..., 2 · order]."""
-        order = torch.arange(1, self.order + 1, dtype=angles.dtype, device=angles.device)
-        phase = angles.unsqueeze(-1) * order
-        return torch.cat([phase.cos(), phase.sin()], dim=-1)
 
     def condition(self, lag: Tensor) -> Tensor:
         """Features of lags [batch] in ps, with 0 for now and ∞ for ever."""
@@ -163,18 +185,3 @@ class TorsionStep(nn.Module):
                 h = h + own[:, 0, s] @ self.earlier[s]
             shifted = torsion_features(out[:, t : t + 1], mask[:, t : t + 1]).flatten(2)
         return out, weight
-
-    def log_density(self, coefficients: Tensor, angles: Tensor) -> Tensor:
-        """ln p in nats per radian, [...], of angles [...] under densities of coefficients [..., 2 · order]."""
-        norm = torch.logsumexp((coefficients @ self.waves).float(), dim=-1) + math.log(self.turn / self.points)
-        return (coefficients * self.basis(angles)).sum(-1).float() - norm
-
-    def draw(self, coefficients: Tensor, uniform: Tensor) -> Tensor:
-        """Invert the distribution function, linear between grid points: coefficients [batch, 2 · order] → angles."""
-        p = torch.softmax((coefficients @ self.waves).float(), dim=-1)
-        total = p.cumsum(-1)
-        u = uniform.unsqueeze(-1) * total[:, -1:]
-        k = torch.searchsorted(total, u).clamp(max=self.points - 1)
-        upper, width = total.gather(1, k), p.gather(1, k)
-        inside = ((u - (upper - width)) / width.clamp_min(1e-12)).clamp(0, 1)
-        return ((k + inside) / self.points * self.turn - self.turn / 2).squeeze(-1)

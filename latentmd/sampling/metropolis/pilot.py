@@ -56,10 +56,13 @@ def scatter(plan: Plan, reference: Floats, deadline: Deadline, seed: int) -> tup
     return ends, (sum(made) + 200) * plan.replicas
 
 
-def stages(plan: Plan) -> list[int]:
-    """Sweeps of the two stages of a pilot: fewer with fewer torsions, for which kernels and rates are known sooner."""
+def stages(plan: Plan, guess: Floats | None) -> list[int]:
+    """Sweeps of the stages of a pilot: fewer with fewer torsions, for which kernels and rates are known sooner.
+
+    Where every rung has a guess of its own, the first stage is enough.
+    """
     share = min(max(len(plan.torsions.quads) / _MANY, 0.5), 1.0)
-    return [round(share * sweeps) for sweeps in SWEEPS]
+    return [round(share * sweeps) for sweeps in (SWEEPS if guess is None or guess.ndim < 3 else SWEEPS[:1])]
 
 
 def pilot(
@@ -67,9 +70,10 @@ def pilot(
 ) -> dict[str, object]:
     """Run a pilot of `number` tasks from a minimised structure (atoms, 3) in nm, with fewer sweeps where time is over.
 
-    A surrogate may guess torsions (structures, torsions) in radians; else they are uniform. It chooses the "pool" that
-    kernels are put on, radians (rungs, kernels, torsions), "weights", the probabilities of the blocks, and "ends" where
-    each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps" of every task and "calls" of the energy.
+    A surrogate may guess torsions in radians, (structures, torsions) or of every rung (rungs, structures, torsions);
+    else they are uniform. It chooses the "pool" that kernels are put on, radians (rungs, kernels, torsions), "weights",
+    the probabilities of the blocks, and "ends" where each task goes on, nm (tasks, replicas, atoms, 3), after "sweeps"
+    of every task, of the "wanted" ones, and "calls" of the energy.
     """
     left = deadline.left
     seeds = [keyed_seed(seed, 0, PLAN, 10 + task) for task in range(number)]
@@ -77,10 +81,10 @@ def pilot(
     ends, calls = [end for end, _ in found], sum(count for _, count in found)
     rng, rungs = keyed_rng(seed, 0, PLAN, 9), len(plan.temperatures)
     first = rng.uniform(-np.pi, np.pi, (KERNELS, len(plan.torsions.quads))) if guess is None else guess
-    pool = np.repeat(first[None], rungs, axis=0)
+    pool = np.broadcast_to(first, (rungs, *first.shape[-2:]))
     weights = np.full(len(plan.blocks), 1 / max(len(plan.blocks), 1))
-    counts, made = Counts(), 0
-    for stage, sweeps in enumerate(stages(plan), 1):
+    counts, made, wanted = Counts(), 0, stages(plan, guess)
+    for stage, sweeps in enumerate(wanted, 1):
         if deadline.over:
             break
         ends_by = Deadline(_SHARES[stage] * left)
@@ -94,7 +98,8 @@ def pilot(
         for piece in pieces:
             counts.update(piece.counts)
     weights = block_weights(plan, counts)
-    return {"pool": pool, "weights": weights, "ends": np.array(ends), "calls": calls, "sweeps": made}
+    done = {"calls": calls, "sweeps": made, "wanted": sum(wanted)}
+    return {"pool": pool, "weights": weights, "ends": np.array(ends), **done}
 
 
 def kernels(pieces: Sequence[Piece], rungs: int, rng: np.random.Generator) -> Floats:
@@ -134,14 +139,30 @@ _STEPS, _LAG = 20, 100.0  # latent steps from the minimised structure; their lag
 
 
 def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
-    """Torsions (structures, torsions) in radians that a surrogate draws, and which surrogate it was.
+    """Torsions as for `pilot` that a surrogate draws, and which surrogate it was.
 
-    The model that the run was given; else the bundled model of peptides where it covers the molecule; else none.
+    The model that the run was given; else the bundled model of peptides where it covers the molecule, or that of
+    torsions where it knows the elements; else none.
     """
     if run.model is not None:
         return _angles(plan, _model_structures(run, run.model)), run.model
-    drawn = peptide_structures(run.molecule.topology, run.reference, keyed_seed(run.seed, 0, PLAN, 4))
-    return (None, "none") if drawn is None else (_angles(plan, drawn), "bundled model of peptides")
+    seed = keyed_seed(run.seed, 0, PLAN, 4)
+    drawn = peptide_structures(run.molecule.topology, run.reference, seed)
+    if drawn is not None:
+        return _angles(plan, drawn), "bundled model of peptides"
+    guess = graph_torsions(plan, run.reference, seed)
+    return guess, "none" if guess is None else "bundled model of torsions"
+
+
+def graph_torsions(plan: Plan, reference: Floats, seed: int) -> Floats | None:
+    """Torsions (rungs, structures, torsions) in radians by the bundled model of torsions; None where it cannot."""
+    from latentmd.sampling.torsions import guess_by_graph
+
+    each = -(-KERNELS // len(plan.temperatures))
+    kelvin = np.repeat(plan.temperatures, each)
+    free = {t for block in plan.blocks if block.kind in ("draw", "flip") for t in block.torsions}
+    guess = guess_by_graph(plan.molecule, reference, plan.torsions.quads, drawn=free, kelvin=kelvin, seed=seed)
+    return None if guess is None else guess.reshape(len(plan.temperatures), each, -1)
 
 
 def _model_structures(run: ChainsRun, model: str) -> Floats:

@@ -22,7 +22,7 @@ from latentmd.sampling.metropolis import plain_md
 from latentmd.sampling.metropolis.conformers import basins, not_sampled, write_conformers
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import remarks, told, write_metropolis_page
-from latentmd.sampling.metropolis.pilot import guess_torsions, pilot, stages
+from latentmd.sampling.metropolis.pilot import guess_torsions, pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
 from latentmd.sampling.metropolis.segments import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Schedule
@@ -188,8 +188,8 @@ class _Sampling:
 
     def _shortened(self, missing: list[str]) -> list[str]:
         """Sentences on what the wall time cut short so far."""
-        notes, wanted = [], sum(stages(self.plan))
-        made = int(self.choice["sweeps"])
+        notes, made = [], int(self.choice["sweeps"])
+        wanted = int(self.choice.get("wanted", made))
         if made < wanted:
             notes.append(f"the pilot had time for {made} of {wanted} sweeps, so that moves are accepted less often")
         if missing and not self.chains.stop():

@@ -94,5 +94,19 @@ def test_nothing_is_said_about_a_peptide_that_is_too_long() -> None:
 def test_few_torsions_have_a_shorter_pilot(plan: Plan) -> None:
     few, many = ([0] * 5, [0] * 30)
     quads = plan.torsions.quads
-    assert module.stages(replace(plan, torsions=Torsions(quads[few], ()))) == [30, 60]
-    assert module.stages(replace(plan, torsions=Torsions(quads[many], ()))) == list(module.SWEEPS)
+    assert module.stages(replace(plan, torsions=Torsions(quads[few], ())), None) == [30, 60]
+    assert module.stages(replace(plan, torsions=Torsions(quads[many], ())), None) == list(module.SWEEPS)
+
+
+def test_a_guess_for_every_temperature_makes_the_pilot_shorter(plan: Plan, alanine: Any) -> None:
+    """The bundled model of torsions draws each rung's, amides as they are; hot ones are wider."""
+    reference = np.asarray(alanine.positions._value)
+    guess = module.graph_torsions(plan, reference, seed=1)
+    assert guess is not None and guess.shape[::2] == (len(plan.temperatures), len(plan.torsions.quads))
+    assert guess.shape[0] * guess.shape[1] >= KERNELS
+    amides = [t for t in range(guess.shape[2]) if not np.ptp(guess[..., t])]
+    assert len(amides) == 2 and np.allclose(
+        np.cos(guess[..., amides]), np.cos(plan.torsions.angles(reference[None])[0, amides]), atol=1e-5
+    )
+    assert len(module.stages(plan, guess)) == 1 and len(module.stages(plan, guess[0])) == 2
+    np.testing.assert_array_equal(module.graph_torsions(plan, reference, seed=1), guess)
