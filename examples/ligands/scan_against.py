@@ -1,4 +1,4 @@
-"""Profiles of `latentmd scan`, vacuum, beside other paths to the same: OpenMM alone, and long plain MD of many replicas.
+"""Profiles of `latentmd scan`, vacuum, beside other paths to the same: OpenMM alone, long plain MD of many replicas.
 
     python examples/ligands/scan_against.py COCCOC glyme-scan openmm
     python examples/ligands/scan_against.py CCCC butane-scan md --ns 6

@@ -159,3 +159,4 @@ INPUTS = [
     SELECT,
     settings_of("latentmd.systems.protocol:InputOptions", "inputs"),
 ]  # fmt: skip
+RUN = [SEED, PROCESSES, option("--out", type=PATH, help="Output folder. [default: <stem>-<command>]"), *AGAIN, *INPUTS]

@@ -24,7 +24,7 @@ Examples:
 )
 @opt.several([
     argument("file", metavar="[FILE]", required=False, type=opt.PATH),
-    option("--bond", "bonds", multiple=True, help="Two atoms, as 4-5, or a torsion. [default: all that chains turn]"),
+    option("--bond", "bonds", multiple=True, help="Such as 4-5, or 'phi ALA2'. [default: all that exact chains turn]"),
     opt.shown("--step", type=float, default=15.0, help="Degrees between angles; a divisor of 60."),
     option("--relaxed-only", is_flag=True, help="No exact chains, and no free energies."),
     option("--wall", type=opt.WallTime(), help="Wall time of everything, over all sessions. [default: 10min]"),
@@ -32,23 +32,17 @@ Examples:
     option("--solvent", type=click.Choice(["implicit", "vacuum"]), help="[default: the model's, or implicit]"),
     opt.FORCE_FIELD(help="As of `latentmd simulate`, may be repeated."),
     opt.MODEL,
-    opt.SEED,
-    opt.PROCESSES,
     option("--scheduler", metavar="ADDRESS", help="Dask scheduler that runs chains, tcp://host:port."),
-    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-scan]"),
-    *opt.AGAIN,
     opt.NAME,
-    *opt.INPUTS,
+    *opt.RUN,
 ])  # fmt: skip
 def scan_command(file: Path | None, name: str | None, **options: Any) -> None:
     """Scan bonds of the molecule in FILE: the lowest energy at each angle, and the free energy with its error.
 
-    FILE is as of `latentmd simulate`. A bond is named by its atoms, numbered from 1 as in the file, or by its torsion,
-    such as "phi ALA2"; --bond may be repeated.
-
-    Writes scan.csv (profiles in kJ/mol and kcal/mol), scan.html, scan.png, scan.xtc and topology.pdb (relaxed
-    structures), of small molecules scan.sdf and bonds.png (numbered drawing), summary.json, and chains/ with the exact
-    chains that free energies come from.
+    FILE is as of `latentmd simulate`. A bond is named by its two atoms, numbered from 1 as in the file, or by its
+    torsion; --bond may be repeated. Writes scan.csv (profiles in kJ/mol and kcal/mol), scan.html, scan.png, relaxed
+    structures in scan.xtc and topology.pdb, of small molecules scan.sdf and bonds.png (drawing with numbered atoms),
+    chains/ (the exact chains that free energies come from, and their page) and summary.json.
     """
     from latentmd.sampling.run.clock import process_start
     from latentmd.sampling.scan import scan

@@ -53,7 +53,6 @@ from latentmd.units import KILOCALORIE, thermal_energy
 
 FILES = RunFiles("scan", ("scan.*", "bonds.png", "relaxed-*.npz", "chains", TOPOLOGY, SYSTEM_FILE, SUMMARY))
 _MOST = 400  # atoms
-_PRECISION = 0.1  # kT, of the populations of wells at which chains end
 _DRAWS, _MOST_DRAWS = 8, 48  # random starts at each angle, for each other torsion and at most
 _STIFFNESS = 1e4  # kJ/mol/rad²: d is below half a degree at a slope of 80 kJ/mol/rad
 _ITERATIONS, _TOLERANCE = 400, 0.5  # of a minimisation; kJ/mol/nm
@@ -88,7 +87,7 @@ def scan(
     """
     given = {name: value for name, value in options.items() if value is not None}
     source, given["out"] = Path(molecule), Path(given.get("out", f"{Path(molecule).stem}-scan"))
-    request = ChainsRequest(precision=_PRECISION, **{"wall": DEFAULT_WALL, **given})
+    request = ChainsRequest(**{"precision": 0.1, "wall": DEFAULT_WALL, **given})
     if not 1 <= step <= 60 or abs(60 / step - round(60 / step)) > 1e-9:
         raise ValueError(f"--step is {step:g} degrees; expected a divisor of 60, such as 5, 10, 15 or 30")
     if request.force_field:
@@ -101,43 +100,41 @@ def scan(
     if (atoms := built.topology.getNumAtoms()) > _MOST:
         raise ValueError(f"{source} has {atoms} atoms; expected at most {_MOST}: cut out a piece around the bond")
     torsions, free, chosen = bonds_of(built, bonds)
-    sampled = [] if relaxed_only else [label for label, bond in chosen.items() if bond in free]
+    sampled = [] if relaxed_only else [title for title, bond in chosen.items() if bond in free]
     if sampled and (why := unsuitable(built)):
         raise ValueError(f"free energies come from exact chains, whose method {why}; add --relaxed-only")
     content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
-    record = {"molecule": content, "protocol": asdict(protocol), "model": request.model, "seed": request.seed}
-    record |= {"bonds": list(chosen), "step": step, "relaxed_only": relaxed_only}
+    record: dict[str, object] = {"molecule": content, "protocol": asdict(protocol), "model": request.model}
+    record |= {"seed": request.seed, "bonds": list(chosen), "step": step, "relaxed_only": relaxed_only}
     with session(request.out, request.policy, FILES, record) as stop:
         write_molecule(request.out, built, in_nm(built.positions))
         scanner = partial(Scanner, built, torsions, free, step, threads=request.processes or cores())
         profiles = dict[str, Arrays]()
-        for label, bond in chosen.items():
+        for title, bond in chosen.items():
             progress("relaxed profiles", len(profiles), len(chosen))
             make = partial(scanner(bond=bond).run, keyed_rng(request.seed, 0, PLAN, 20 + bond))
-            profiles[label] = made_once(request.out / f"relaxed-{label}.npz", make)
+            profiles[title] = made_once(request.out / f"relaxed-{title.split()[0]}.npz", make)
             if stop():
                 raise Stopped(request.out)
-        names = {label: torsion_name(built.topology, torsions.quads[bond]) for label, bond in chosen.items()}
-        end: dict[str, Any] = {"mode": "scan", "seed": request.seed, "temperature": protocol.temperature, "missing": []}
-        write = partial(_write, request.out, built, names, profiles)
+        write = partial(_write, request.out, built, profiles)
         if not sampled:
             say_notes(built, source)
-            return RunResult(request.out, write(summary_head("scan") | end))
-        write(summary_head("scan", "interrupted") | end | {"missing": ["free energies, of chains that were stopped"]})
+            return write("complete")
+        if not (request.out / SUMMARY).exists():
+            write("interrupted", ["there are no free energies yet: the chains were stopped"])
         inside = replace(request, out=request.out / "chains", overwrite=False, resume=True)
         made = chains(source, inside, built, progress)
         structures = SegmentFiles(inside.out / CHAINS, TASKS).read(int(made.summary["sweeps"]), "positions")
-        for number, label in enumerate(sampled):
+        for number, title in enumerate(sampled):
             progress("free energies", number, len(sampled))
-            profiles[label] |= scanner(bond=chosen[label]).free_energies(structures)
-        end["missing"] = made.summary["missing"]
-        return RunResult(request.out, write(summary_head("scan", made.status) | end))
+            profiles[title] |= scanner(bond=chosen[title]).free_energies(structures)
+        return write(made.status, made.summary["missing"])
 
 
 def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[int, ...], dict[str, int]]:
-    """All torsions about bonds that can turn, indices of those with free energies, and by "4-5" of those to scan.
+    """All torsions about bonds that can turn, indices of those with free energies, and of those to scan by title.
 
-    ValueError where another bond is asked for.
+    A title is such as "4-5 (C2-O4-C5-C10)". ValueError where another bond is asked for.
     """
     symbols, bonds = topology_arrays(molecule.topology)
     linear = (np.array(symbols) == "C") & (np.bincount(bonds.ravel(), minlength=len(symbols)) == 2)
@@ -151,6 +148,7 @@ def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[
     rotors = [i for i, quad in enumerate(quads) if quad not in columns]
     labels = {f"{j + 1}-{k + 1}": i for i, (_, j, k, _) in enumerate(quads)}
     names = {torsion_name(molecule.topology, quad): i for i, quad in enumerate(quads)}
+    titles = {f"{label} ({torsion_name(molecule.topology, quads[i])})": i for label, i in labels.items()}
     chosen = set[int]()
     for text in asked:
         label = "-".join(sorted(text.split("-"), key=lambda end: (len(end), end)))
@@ -159,7 +157,7 @@ def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[
             why = "in a ring or in line with the next" if fixed else "no bond between atoms with other neighbours"
             raise ValueError(f"--bond {text} is {why}; can turn: {', '.join(labels if molecule.ligand else names)}")
         chosen.add(index)
-    scanned = {label: i for label, i in labels.items() if i in (chosen or turns or labels.values())}
+    scanned = {title: i for title, i in titles.items() if i in (chosen or turns or titles.values())}
     return torsions, (*turns, *rotors), scanned
 
 
@@ -272,19 +270,19 @@ class Scanner:
 
 
 def _write(
-    out: Path, molecule: Molecule, names: Mapping[str, str], profiles: Mapping[str, Arrays], summary: dict[str, Any]
-) -> dict[str, Any]:
-    """Write scan.csv, structures, pictures, page and summary.json, whose content is returned."""
+    out: Path, molecule: Molecule, profiles: Mapping[str, Arrays], status: str, missing: Sequence[str] = ()
+) -> RunResult:
+    """Write scan.csv, structures, pictures, page and summary.json of profiles by title."""
     heads, rows = ["bond", "torsion", "degrees", "energy_kJ_per_mol"], list[list[str]]()
-    for label, profile in profiles.items():
+    for title, profile in profiles.items():
+        bond, torsion = title[:-1].split(" (", 1)
         curves = [profile[name] / size for size in _UNITS.values() for name in _CURVES]
         for numbers in zip(profile["degrees"], profile["energy"], *curves, strict=True):
-            rows.append([label, names[label], *("" if np.isnan(x) else f"{x:.7g}" for x in numbers)])
+            rows.append([bond, torsion, *("" if np.isnan(x) else f"{x:.7g}" for x in numbers)])
     heads += [f"{name}_{unit}" for unit in _UNITS for name in _CURVES]
     write_csv(out / "scan.csv", heads, rows)
-    titled = {f"{label} ({names[label]})": profile for label, profile in profiles.items()}
-    shown = [(title, x["positions"], x["degrees"]) for title, x in titled.items()]
-    positions, pictures = np.concatenate([x for _, x, _ in shown]), {"scan.png": _picture(titled)}
+    shown = [(title, x["positions"], x["degrees"]) for title, x in profiles.items()]
+    positions, pictures = np.concatenate([x for _, x, _ in shown]), {"scan.png": _picture(profiles)}
     write_xtc(out / "scan.xtc", positions, np.arange(len(positions)))
     if molecule.ligand:
         tags = [dict(zip(heads, row, strict=True)) for row in rows]
@@ -293,14 +291,14 @@ def _write(
         pictures["bonds.png"] = drawing(molecule.ligand, np.zeros((0, 4), dtype=np.int64))
     for name, picture in pictures.items():
         write_bytes(out / name, picture)
-    highest = {title: {n: np.nanmax(x[n]) for n in _CURVES if np.isfinite(x[n]).any()} for title, x in titled.items()}
-    summary |= {"frames": len(rows), "file": "scan.xtc", "highest_kJ_per_mol": highest, "notes": list(molecule.notes)}
+    highest = {title: {n: np.nanmax(x[n]) for n in _CURVES if np.isfinite(x[n]).any()} for title, x in profiles.items()}
+    summary = {**summary_head("scan", status), "mode": "scan", "frames": len(rows), "file": "scan.xtc"}
+    summary |= {"missing": list(missing), "highest_kJ_per_mol": highest, "notes": list(molecule.notes)}
     write_json(out / SUMMARY, summary)
-    said = bullets([*summary["missing"], *summary["notes"]])
-    section = Section("Profiles", _TEXT, said, [(picture, name) for name, picture in pictures.items()])
-    lead, view = f"{out.name}: {summary['status']}", View(molecule.topology, shown, "°")
-    write_page(out / "scan.html", "Torsion scan", lead, [section], view)
-    return summary
+    drawn, said = [(picture, name) for name, picture in pictures.items()], bullets([*missing, *molecule.notes])
+    lead, view = f"{out.name}: {status}, {molecule.protocol.temperature:g} K", View(molecule.topology, shown, "°")
+    write_page(out / "scan.html", "Torsion scan", lead, [Section("Profiles", _TEXT, said, drawn)], view)
+    return RunResult(out, summary)
 
 
 def _picture(profiles: Mapping[str, Arrays]) -> bytes:
