@@ -54,5 +54,5 @@ def scan_command(file: Path | None, name: str | None, **options: Any) -> None:
         found = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in highest.items())
         click.echo(f"{title}: highest {found} kJ/mol")
     if result.summary["missing"]:
-        click.echo("free energies are provisional; more with --resume and a longer --wall")
+        click.echo("free energies are provisional or not there; more with --resume and a longer --wall")
     click.echo(f"wrote {result.folder}/: scan.csv, scan.html, scan.png, summary.json, ...")

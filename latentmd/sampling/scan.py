@@ -264,9 +264,9 @@ class Scanner:
         shares = (weights / weights.sum(axis=0))[parts - 1 :: parts]
         effective = [max(effective_samples(list(one)), 1.0) for one in shares.reshape(-1, *thinned.shape[:2])]
         means = shares.mean(axis=1)
-        means[shares.sum(axis=1) ** 2 < _FEWEST * (shares**2).sum(axis=1)] = np.nan
+        means[shares.sum(axis=1) ** 2 <= _FEWEST * (shares**2).sum(axis=1)] = np.nan
         errors = shares.std(axis=1) / means / np.sqrt(effective)
-        return {"free_energy": kt * np.log(np.nanmax(means) / means), "standard_error": kt * errors}
+        return {"free_energy": kt * np.log(np.fmax.reduce(means) / means), "standard_error": kt * errors}
 
 
 def _write(

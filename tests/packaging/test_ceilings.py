@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_890,
-    "files": 273,
+    "lines of source": 40_273,
+    "files": 275,
     "files with one importer": 34,
     "Any": 335,
-    "fmt: skip": 68,
+    "fmt: skip": 69,
 }
 
 
