@@ -221,8 +221,7 @@ class Scanner:
             if image is not None:
                 mirrored = np.empty_like(self.best[rows])
                 mirrored[:, image] = -self.best[rows]
-                turned = self.torsions.angles(mirrored)[:, [self.bond]]
-                nearest = np.cos(self.angles - turned).argmax(axis=1)
+                nearest = np.cos(self.angles - self.torsions.angles(mirrored)[:, [self.bond]]).argmax(axis=1)
                 starts, targets = np.concatenate([starts, mirrored]), np.concatenate([targets, nearest])
             self._lower(starts, targets)
 

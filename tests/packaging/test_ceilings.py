@@ -17,7 +17,7 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 40_273,
+    "lines of source": 40_272,
     "files": 275,
     "files with one importer": 34,
     "Any": 335,

@@ -91,6 +91,9 @@ def test_free_energies_come_from_chains(tmp_path: Path, monkeypatch: pytest.Monk
     assert abs(free[60] - free[180] - kt * counted) < 4 * np.hypot(kt * np.sqrt((1 / near).sum()), errors[60])
     assert result.page == tmp_path / "run" / "scan.html" and "data:image/png" in result.page.read_text()
     assert result.load().n_frames == 12
+    before = (tmp_path / "run" / "scan.csv").read_bytes()
+    again = scan("butane", solvent="vacuum", step=30, inputs=BUTANE, out=tmp_path / "run", wall=900, resume=True)
+    assert again.status == "converged" and (tmp_path / "run" / "scan.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(
