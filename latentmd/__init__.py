@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentmd.sampling.sample import load as load
     from latentmd.sampling.sample import simulate as simulate
     from latentmd.sampling.sample import simulate_data_set as simulate_data_set
+    from latentmd.sampling.scan import scan as scan
     from latentmd.sampling.scores import evaluate_data_set as evaluate_data_set
     from latentmd.sampling.walkers.data_set import md_data_set as md_data_set
     from latentmd.sampling.walkers.md import md as md
@@ -62,6 +63,7 @@ _HOMES = {
     "md": "latentmd.sampling.walkers.md",
     "md_data_set": "latentmd.sampling.walkers.data_set",
     "paths": "latentmd.sampling.paths.run",
+    "scan": "latentmd.sampling.scan",
     "simulate": "latentmd.sampling.sample",
     "simulate_data_set": "latentmd.sampling.sample",
     "train": "latentmd.training.train",

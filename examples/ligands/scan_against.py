@@ -1,4 +1,4 @@
-"""Profiles of scan.py, vacuum, beside other paths to the same: OpenMM alone, and long plain MD of many replicas.
+"""Profiles of `latentmd scan`, vacuum, beside other paths to the same: OpenMM alone, long plain MD of many replicas.
 
     python examples/ligands/scan_against.py COCCOC glyme-scan openmm
     python examples/ligands/scan_against.py CCCC butane-scan md --ns 6
@@ -76,7 +76,7 @@ def main() -> None:
     """Print both profiles, and how far they are apart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("smiles")
-    parser.add_argument("folder", type=Path, help="of scan.py, with one bond")
+    parser.add_argument("folder", type=Path, help="of `latentmd scan`, with one bond")
     parser.add_argument("other", choices=("openmm", "md"))
     parser.add_argument("--ns", type=float, default=6.0, help="of each replica")
     given = parser.parse_args()

@@ -11,6 +11,7 @@ import click
 #: Command name → (module:attribute, one line of help).
 COMMANDS = {
     "simulate": ("latentmd.cli.simulate:simulate_command", "Simulate a molecule with a model."),
+    "scan": ("latentmd.cli.scan:scan_command", "Scan torsions: relaxed and free-energy profiles of bonds."),
     "paths": ("latentmd.cli.paths:paths_command", "Draw transition paths between two structures or states."),
     "upsample": ("latentmd.cli.paths:upsample_command", "Fill in frames between those of a trajectory."),
     "inpaint": ("latentmd.cli.paths:inpaint_command", "Draw some residues of a trajectory given the others."),

@@ -91,6 +91,15 @@ def settings_of(kind: str, argument: str = "settings") -> Decorator:
     return decorate
 
 
+def source_of(file: Path | None, name: str | None, smiles: str | None) -> Path:
+    """FILE, or of a small molecule by --smiles the name of its output; UsageError where both or none is given."""
+    if file is None and smiles is None:
+        raise click.UsageError("Missing argument 'FILE', or --smiles with a small molecule")
+    if file is not None and name is not None:
+        raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
+    return file or Path(name or "molecule")
+
+
 def device(use: str) -> Decorator:
     """Where a model runs or is trained."""
     return shown("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help=use)
@@ -110,6 +119,7 @@ def interval(of: str = "frames", such: str = ".npy, ...") -> Decorator:
 TOP = option("--top", type=PATH, required=True, help="PDB file of the molecule.")
 SEED = shown("--seed", type=NOT_NEGATIVE, default=0, help="Decides all randomness.")
 PROCESSES = option("--processes", type=AT_LEAST_ONE, help="Worker processes. [default: one per core]")
+NAME = option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]")
 MODEL = option("--model", help="Bundled model or path of one. [default: the bundled model that covers the molecule]")
 FORCE_FIELD = partial(option, "--force-field", multiple=True, metavar="XML")
 AGAIN = [
@@ -149,3 +159,4 @@ INPUTS = [
     SELECT,
     settings_of("latentmd.systems.protocol:InputOptions", "inputs"),
 ]  # fmt: skip
+RUN = [SEED, PROCESSES, option("--out", type=PATH, help="Output folder. [default: <stem>-<command>]"), *AGAIN, *INPUTS]

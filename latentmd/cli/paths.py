@@ -20,13 +20,6 @@ _TRAJECTORY = [
     argument("trajectory", type=opt.PATH),
     option("--top", required=True, type=opt.PATH, help="PDB file of the trajectory's atoms."),
 ]
-_RUN = [
-    opt.SEED,
-    opt.PROCESSES,
-    option("--out", type=opt.PATH, help="Output folder. [default: <stem>-<command>]"),
-    *opt.AGAIN,
-    *opt.INPUTS,
-]
 
 
 def show_fill(result: FillResult, command: str) -> None:
@@ -70,7 +63,7 @@ Examples:
 @opt.several(_TRAJECTORY)
 @option("--residues", required=True, type=Residues(), help="Residues to draw, such as 2,3 or 2-5.")
 @option("--design", is_flag=True, help="Also weigh which residues they might be (model of many peptides).")
-@opt.several([opt.interval("given frames", "..."), opt.MODEL, *_RUN])
+@opt.several([opt.interval("given frames", "..."), opt.MODEL, *opt.RUN])
 def inpaint_command(trajectory: Path, top: Path, residues: tuple[int, ...], **options: Any) -> None:
     """Draw the dynamics of the named residues given that of the others in TRAJECTORY.
 
@@ -99,7 +92,7 @@ Examples:
 )
 @opt.several(_TRAJECTORY)
 @opt.shown("--every", type=opt.Time(), default="1ps", help="Time between the frames wanted.")
-@opt.several([opt.interval("given frames", "..."), opt.MODEL, *_RUN])
+@opt.several([opt.interval("given frames", "..."), opt.MODEL, *opt.RUN])
 def upsample_command(trajectory: Path, top: Path, **options: Any) -> None:
     """Fill in frames between those of TRAJECTORY, so that the fast motion is that of MD.
 
@@ -129,7 +122,7 @@ Examples:
 @opt.shown("--time", type=opt.Time(), default="1ns", help="Length of a path.")
 @opt.shown("--every", type=opt.Time(), default="10ps", help="Time between frames.")
 @opt.shown("--count", type=opt.AT_LEAST_ONE, default=100, help="Number of paths.")
-@opt.several(_RUN)
+@opt.several(opt.RUN)
 def paths_command(pdbs: tuple[Path, ...], **options: Any) -> None:
     """Draw full-atom transition paths from A to B, or between metastable states of a model.
 

@@ -72,7 +72,7 @@ Examples:
     option("--whole", is_flag=True, default=None, help="Bias and jumps: write the frames with their water, too."),
     option("--out", type=opt.PATH, help="Output folder. [default: <stem>-latentmd, -chains, -bias or -jumps]"),
     *opt.AGAIN,
-    option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
+    opt.NAME,
     option("--enumerate", "isomers", is_flag=True, help="Undefined stereocentres: a run of each isomer."),
     *opt.BOX,
     *opt.INPUTS,
@@ -104,12 +104,8 @@ def simulate_command(files: tuple[Path, ...], name: str | None, isomers: bool, *
     from latentmd.sampling.sample import MODEL_FILE, simulate, way_of
     from latentmd.systems.ligands import records
 
-    pdb = files[0] if files else None
-    if pdb is None and options["inputs"].smiles is None:
-        raise click.UsageError("Missing argument 'FILE', or --smiles with a small molecule")
-    if pdb is not None and name is not None:
-        raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
-    pdb, begun, wall = pdb or Path(name or "molecule"), process_start(), options["wall"]
+    pdb = opt.source_of(files[0] if files else None, name, options["inputs"].smiles)
+    begun, wall = process_start(), options["wall"]
     with run_errors():
         alone = pdb.suffix == MODEL_FILE or (options["inputs"].system is not None and not isomers)
         found = {"": options["inputs"]} if alone else records(pdb, options["inputs"], isomers)

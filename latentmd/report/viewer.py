@@ -24,6 +24,7 @@ class View(NamedTuple):
 
     topology: FileTopology
     sets: Sequence[tuple[str, Floats, Floats]]
+    unit: str = " ps"  # of the times, or of what else tells frames apart
 
 
 def view_data(view: View) -> Document:
@@ -39,6 +40,7 @@ def view_data(view: View) -> Document:
     atoms, _ = parts_of(view.topology)
     return {
         "style": style,
+        "unit": view.unit,
         "atoms": [
             {"elem": symbols[i], "atom": atoms[i].name, "resn": atoms[i].residue.name,
              "resi": int(atoms[i].residue.index), "chain": str(atoms[i].residue.chain.index), "serial": i,

@@ -17,11 +17,11 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_184,
-    "files": 267,
-    "files with one importer": 31,
-    "Any": 323,
-    "fmt: skip": 67,
+    "lines of source": 39_878,
+    "files": 271,
+    "files with one importer": 33,
+    "Any": 329,
+    "fmt: skip": 70,
 }
 
 

@@ -89,7 +89,7 @@ FLOORS = [
     {"sampling.run"},
     {"sampling", "training"},
     {"sampling.metropolis", "sampling.paths", "sampling.walkers"},
-    {"sampling.jumps"},
+    {"sampling.jumps", "sampling.scan"},
     {"sampling.sample"},
     {"worlds"},
     {"cli"},

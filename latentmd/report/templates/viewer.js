@@ -22,7 +22,7 @@ document.querySelectorAll(".viewer").forEach(function (root) {
   function show(frame) {
     slider.value = frame;
     root.dataset.frame = frame;
-    label.textContent = "frame " + (frame + 1) + " of " + set.frames.length + ", " + set.times[frame] + " ps";
+    label.textContent = "frame " + (frame + 1) + " of " + set.frames.length + ", " + set.times[frame] + data.unit;
     return viewer.setFrame(frame).then(function () { viewer.render(); });
   }
 

@@ -1,8 +1,5 @@
 """Torsion scans: relaxed and free-energy profiles of bonds of a molecule.
 
-    python examples/ligands/scan.py ligand.sdf --bond 4-5 --solvent vacuum --relaxed-only
-    python examples/ligands/scan.py --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
-
 The relaxed profile is the lowest energy at each angle. Each starts from many draws of the other torsions. Then it
 tries the lowest structure of its neighbours, and of a molecule that equals its mirror image the mirrored structure,
 until none falls any more (a wavefront; Qiu et al., J. Chem. Phys. 152, 244116, 2020). From the lowest of all the bond
@@ -19,45 +16,43 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from latentmd.analysis.statistics import effective_samples, evenly
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.cli import options as opt
-from latentmd.cli.common import run_errors
-from latentmd.cli.progress import Display
 from latentmd.io.atomic import write_bytes, write_csv, write_json
 from latentmd.io.folder import RunFiles
 from latentmd.io.progress import Progress, quiet
 from latentmd.io.writer import write_xtc
-from latentmd.molecule.bonds import neighbour_lists
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.stereo import difference, mirror_image, stereochemistry
 from latentmd.molecule.torsions import acyclic_torsions, rotatable_torsions, torsion_name
 from latentmd.replicas.choice import replica_engine
 from latentmd.report import figures
+from latentmd.report.markup import bullets
+from latentmd.report.page import Section, write_page
+from latentmd.report.viewer import View
 from latentmd.sampling.metropolis.blocks import Torsions
 from latentmd.sampling.metropolis.conformers import drawing, write_sdf
 from latentmd.sampling.metropolis.run import TASKS, chains, protocol_of, unsuitable
 from latentmd.sampling.metropolis.segments import CHAINS, SUMMARY, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest
 from latentmd.sampling.metropolis.wells import turns_of
-from latentmd.sampling.run.clock import process_start
+from latentmd.sampling.models import given_model, of_one
 from latentmd.sampling.run.options import DEFAULT_WALL
 from latentmd.sampling.run.preparation import Arrays, made_once, molecule_under, say_notes, write_molecule
 from latentmd.sampling.run.processes import cores
 from latentmd.sampling.run.seeds import PLAN, keyed_rng
-from latentmd.sampling.run.stopping import RunResult, Stopped, session
+from latentmd.sampling.run.stopping import RunResult, Stopped, session, summary_head
 from latentmd.systems.builder import Molecule
 from latentmd.systems.ligands import records, sided_bonds
+from latentmd.systems.own_force_field import refuse_force_field
 from latentmd.systems.protocol import SYSTEM_FILE
 from latentmd.systems.sanity import in_nm
 from latentmd.units import KILOCALORIE, thermal_energy
 
 FILES = RunFiles("scan", ("scan.*", "bonds.png", "relaxed-*.npz", "chains", TOPOLOGY, SYSTEM_FILE, SUMMARY))
 _MOST = 400  # atoms
-_PRECISION = 0.1  # kT, of the populations of wells at which chains end
 _DRAWS, _MOST_DRAWS = 8, 48  # random starts at each angle, for each other torsion and at most
 _STIFFNESS = 1e4  # kJ/mol/rad²: d is below half a degree at a slope of 80 kJ/mol/rad
 _ITERATIONS, _TOLERANCE = 400, 0.5  # of a minimisation; kJ/mol/nm
@@ -68,6 +63,10 @@ _UNITS = {"kJ_per_mol": 1.0, "kcal_per_mol": KILOCALORIE}
 _STYLES = {"relaxed": ("o-", figures.REFERENCE), "forward": ("--", "#9aa5b1"), "backward": (":", "#9aa5b1")}
 _STYLES |= {"free_energy": ("s-", figures.GENERATED)}
 _CURVES = (*_STYLES, "standard_error")
+_TEXT = (
+    "Relaxed: the lowest energy that was found at each angle. Forward and backward: scans step by step; where they lie "
+    "higher, another part of the molecule has to move as well. Free energy: -kT ln p, with standard errors."
+)
 
 
 def scan(
@@ -76,74 +75,71 @@ def scan(
 ) -> RunResult:  # fmt: skip
     """Scan bonds of a molecule: relaxed and free-energy profiles with standard errors, into a folder.
 
+    ValueError for a setting, molecule or bond that is wrong, OutputError for the folder, RunInterrupted after Ctrl-C.
+
     Args:
         molecule: a file, as of `simulate`, or what begins the name of the folder where `inputs` has a SMILES.
-        bonds: each by its atoms, numbered from 1, such as "4-5", or by its torsion, such as "phi ALA2"; without any,
-            all that exact chains turn.
+        bonds: such as "4-5", by atoms numbered from 1, or "phi ALA2"; all that exact chains turn without any.
         step: degrees between angles, a divisor of 60.
         relaxed_only: whether to leave out exact chains, and with them free energies.
         progress: called with (stage, done, total).
-        options: of `simulate`; `out` is `<stem>-scan` where None, and `wall` 600 s, of which chains get what is left.
-
-    Returns:
-        The run, with scan.csv in its folder.
-
-    Raises:
-        ValueError: a setting, the molecule or a bond is wrong.
-        OutputError: the folder cannot be used.
-        RunInterrupted: Ctrl-C; `resume` goes on.
+        options: of `simulate` with exact chains; `out` is `<stem>-scan` where None, and `wall`, of everything, 600 s.
     """
-    source, given = Path(molecule), {name: value for name, value in options.items() if value is not None}
-    given = {"out": Path(f"{source.stem}-scan"), "wall": DEFAULT_WALL, **given}
-    request = ChainsRequest(precision=_PRECISION, **given)
+    given = {name: value for name, value in options.items() if value is not None}
+    source, given["out"] = Path(molecule), Path(given.get("out", f"{Path(molecule).stem}-scan"))
+    request = ChainsRequest(**{"precision": 0.1, "wall": DEFAULT_WALL, **given})
     if not 1 <= step <= 60 or abs(60 / step - round(60 / step)) > 1e-9:
         raise ValueError(f"--step is {step:g} degrees; expected a divisor of 60, such as 5, 10, 15 or 30")
-    protocol = protocol_of(request, None)
+    if request.force_field:
+        refuse_force_field(source, request.inputs)
     if len(found := records(source, request.inputs)) > 1:
         raise ValueError(f"{source} has {len(found)} molecules; choose one by --model-number")
+    protocol = protocol_of(request, None if request.model is None else of_one(given_model(request.model), source))
     progress("preparing")
     built = molecule_under(protocol, source, None)
     if (atoms := built.topology.getNumAtoms()) > _MOST:
         raise ValueError(f"{source} has {atoms} atoms; expected at most {_MOST}: cut out a piece around the bond")
     torsions, free, chosen = bonds_of(built, bonds)
-    sampled = [] if relaxed_only else [label for label, bond in chosen.items() if bond in free]
+    sampled = [] if relaxed_only else [title for title, bond in chosen.items() if bond in free]
     if sampled and (why := unsuitable(built)):
         raise ValueError(f"free energies come from exact chains, whose method {why}; add --relaxed-only")
     content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
-    record = {"molecule": content, "protocol": asdict(protocol), "seed": request.seed, "bonds": list(chosen)}
-    with session(request.out, request.policy, FILES, {**record, "step": step, "relaxed_only": relaxed_only}) as stop:
+    record: dict[str, object] = {"molecule": content, "protocol": asdict(protocol), "model": request.model}
+    record |= {"seed": request.seed, "bonds": list(chosen), "step": step, "relaxed_only": relaxed_only}
+    with session(request.out, request.policy, FILES, record) as stop:
         write_molecule(request.out, built, in_nm(built.positions))
         scanner = partial(Scanner, built, torsions, free, step, threads=request.processes or cores())
-        profiles, status = dict[str, Arrays](), "complete"
-        for label, bond in chosen.items():
+        profiles = dict[str, Arrays]()
+        for title, bond in chosen.items():
             progress("relaxed profiles", len(profiles), len(chosen))
             make = partial(scanner(bond=bond).run, keyed_rng(request.seed, 0, PLAN, 20 + bond))
-            profiles[label] = made_once(request.out / f"relaxed-{label}.npz", make)
+            profiles[title] = made_once(request.out / f"relaxed-{title.split()[0]}.npz", make)
             if stop():
                 raise Stopped(request.out)
-        if sampled:
-            inside = replace(request, out=request.out / "chains", overwrite=False, resume=True)
-            found = chains(source, inside, built, progress)
-            structures = SegmentFiles(inside.out / CHAINS, TASKS).read(int(found.summary["sweeps"]), "positions")
-            status = found.status
-            for label in sampled:
-                profiles[label] |= scanner(bond=chosen[label]).free_energies(structures)
-        else:
+        write = partial(_write, request.out, built, profiles)
+        if not sampled:
             say_notes(built, source)
-        names = {label: torsion_name(built.topology, torsions.quads[bond]) for label, bond in chosen.items()}
-        summary = {"mode": "scan", "status": status, "seed": request.seed, "temperature": protocol.temperature}
-        return RunResult(request.out, _write(request.out, built, names, profiles, summary))
+            return write("complete")
+        if not (request.out / SUMMARY).exists():
+            write("interrupted", ["there are no free energies yet: the chains were stopped"])
+        inside = replace(request, out=request.out / "chains", overwrite=False, resume=True)
+        made = chains(source, inside, built, progress)
+        structures = SegmentFiles(inside.out / CHAINS, TASKS).read(int(made.summary["sweeps"]), "positions")
+        for number, title in enumerate(sampled):
+            progress("free energies", number, len(sampled))
+            profiles[title] |= scanner(bond=chosen[title]).free_energies(structures)
+        return write(made.status, made.summary["missing"])
 
 
 def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[int, ...], dict[str, int]]:
-    """All torsions about bonds that can turn, indices of those with free energies, and by "4-5" of those to scan.
+    """All torsions about bonds that can turn, indices of those with free energies, and of those to scan by title.
 
-    ValueError where another bond is asked for.
+    A title is such as "4-5 (C2-O4-C5-C10)". ValueError where another bond is asked for.
     """
     symbols, bonds = topology_arrays(molecule.topology)
-    around, every = neighbour_lists(len(symbols), bonds), rotatable_torsions(symbols, bonds, rotors=True)
-    bent = [not any(symbols[i] == "C" and len(around[i]) == 2 for i in quad[1:3]) for quad in every.tolist()]
-    torsions = Torsions(*acyclic_torsions(every[bent], bonds, len(symbols)))
+    linear = (np.array(symbols) == "C") & (np.bincount(bonds.ravel(), minlength=len(symbols)) == 2)
+    every = rotatable_torsions(symbols, bonds, rotors=True)
+    torsions = Torsions(*acyclic_torsions(every[~linear[every[:, 1:3]].any(axis=1)], bonds, len(symbols)))
     quads, columns = torsions.quads.tolist(), rotatable_torsions(symbols, bonds).tolist()
     if not quads:
         raise ValueError("no bond of this molecule can turn: all are in rings, in line or end in a single atom")
@@ -152,6 +148,7 @@ def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[
     rotors = [i for i, quad in enumerate(quads) if quad not in columns]
     labels = {f"{j + 1}-{k + 1}": i for i, (_, j, k, _) in enumerate(quads)}
     names = {torsion_name(molecule.topology, quad): i for i, quad in enumerate(quads)}
+    titles = {f"{label} ({torsion_name(molecule.topology, quads[i])})": i for label, i in labels.items()}
     chosen = set[int]()
     for text in asked:
         label = "-".join(sorted(text.split("-"), key=lambda end: (len(end), end)))
@@ -160,65 +157,8 @@ def bonds_of(molecule: Molecule, asked: Sequence[str]) -> tuple[Torsions, tuple[
             why = "in a ring or in line with the next" if fixed else "no bond between atoms with other neighbours"
             raise ValueError(f"--bond {text} is {why}; can turn: {', '.join(labels if molecule.ligand else names)}")
         chosen.add(index)
-    scanned = {label: i for label, i in labels.items() if i in (chosen or turns or labels.values())}
+    scanned = {title: i for title, i in titles.items() if i in (chosen or turns or titles.values())}
     return torsions, (*turns, *rotors), scanned
-
-
-def _write(
-    out: Path, molecule: Molecule, names: Mapping[str, str], profiles: Mapping[str, Arrays], summary: dict[str, Any]
-) -> dict[str, Any]:
-    """Write scan.csv, the structures, scan.png, bonds.png and summary.json, whose content is returned."""
-    heads, rows = list[str](), list[list[str]]()
-    for label, profile in profiles.items():
-        columns = {"degrees": profile["degrees"], "energy_kJ_per_mol": profile["energy"]}
-        columns |= {f"{name}_{unit}": profile[name] / size for unit, size in _UNITS.items() for name in _CURVES}
-        heads = ["bond", "torsion", *columns]
-        for numbers in zip(*columns.values(), strict=True):
-            rows.append([label, names[label], *("" if np.isnan(x) else f"{x:.7g}" for x in numbers)])
-    write_csv(out / "scan.csv", heads, rows)
-    titled = {f"{label} ({names[label]})": profile for label, profile in profiles.items()}
-    write_bytes(out / "scan.png", _picture(titled))
-    positions = np.concatenate([profile["positions"] for profile in profiles.values()])
-    if molecule.ligand:
-        tags = [dict(zip(heads, row, strict=True)) for row in rows]
-        every = [(f"{tag['bond']} {tag['degrees']}", x, tag) for tag, x in zip(tags, positions, strict=True)]
-        write_sdf(out / "scan.sdf", molecule.ligand, [one for one in every if one[2]["energy_kJ_per_mol"]])
-        write_bytes(out / "bonds.png", drawing(molecule.ligand, np.zeros((0, 4), dtype=np.int64)))
-    else:
-        write_xtc(out / "scan.xtc", positions, np.arange(len(positions)))
-        summary["file"] = "scan.xtc"
-    highest = {
-        title: {name: np.nanmax(x) for name in _CURVES if np.isfinite(x := profile[name]).any()}
-        for title, profile in titled.items()
-    }
-    summary |= {"frames": len(rows), "highest_kJ_per_mol": highest, "notes": list(molecule.notes)}
-    write_json(out / SUMMARY, summary)
-    return summary
-
-
-def _picture(profiles: Mapping[str, Arrays]) -> bytes:
-    """PNG with a panel for each bond."""
-    columns = min(len(profiles), 2)
-    made, axes = figures.figure(-(-len(profiles) // columns), columns, width=4.6, height=3.2)
-    for axis, (title, profile) in zip(axes, profiles.items(), strict=False):
-        x = np.concatenate([profile["degrees"] + turn for turn in (-360, 0, 360)])
-        for name, (style, colour) in _STYLES.items():
-            y, errors = np.tile(profile[name], 3), np.tile(profile["standard_error"], 3)
-            axis.errorbar(
-                x,
-                y,
-                errors if name == "free_energy" else None,
-                fmt=style,
-                color=colour,
-                label=name.replace("_", " "),
-                ms=3,
-            )
-        figures.degrees(axis, y=False)
-        axis.set(title=title, xlabel="degrees", ylabel="kJ/mol", ylim=(-1, 1.3 * axis.get_ylim()[1]))
-    for axis in axes[len(profiles) :]:
-        axis.set_axis_off()
-    axes[0].legend(fontsize=7, ncols=2, loc="upper center")
-    return figures.png(made)
 
 
 @dataclass
@@ -243,7 +183,7 @@ class Scanner:
         self.angles, number = np.deg2rad(self.degrees), len(self.degrees)
         self.best, self.lowest = np.repeat(self.start, number, axis=0), np.full(number, np.inf)
         self.fallen, atoms = np.zeros(number, dtype=np.bool_), list(self.molecule.topology.atoms())
-        ends = {i for quad in self.torsions.quads[[self.bond, *self.free]] for i in quad[1:3]}
+        ends = self.torsions.quads[[self.bond, *self.free], 1:3].ravel().tolist()
         amides = {i for i in ends if atoms[i].element.symbol == "N"}  # that may turn
         isomer = stereochemistry(self.molecule.topology, self.start[0])
         self.isomer = {atom: sign for atom, sign in isomer.items() if atom not in amides}
@@ -281,11 +221,11 @@ class Scanner:
             if image is not None:
                 mirrored = np.empty_like(self.best[rows])
                 mirrored[:, image] = -self.best[rows]
-                nearest = np.cos(self.angles - self._angle(mirrored)[:, None]).argmax(axis=1)
+                nearest = np.cos(self.angles - self.torsions.angles(mirrored)[:, [self.bond]]).argmax(axis=1)
                 starts, targets = np.concatenate([starts, mirrored]), np.concatenate([targets, nearest])
             self._lower(starts, targets)
 
-    def _lower(self, starts: Doubles, rows: Ints) -> tuple[Doubles, Doubles]:
+    def _lower(self, starts: Floats, rows: Ints) -> tuple[Doubles, Doubles]:
         """Turn structures (n, atoms, 3) to angles, by index, minimise them there, and keep what is lower than before.
 
         All that were found, and their energies in kJ/mol. Another isomer is not kept.
@@ -302,12 +242,9 @@ class Scanner:
                 self.best[rows[i]], self.lowest[rows[i]], self.fallen[rows[i]] = found[i], energies[i], True
         return found, energies
 
-    def _at(self, positions: Doubles, targets: Floats) -> Doubles:
-        turns = targets - self._angle(positions)
+    def _at(self, positions: Floats, targets: Floats) -> Doubles:
+        turns = targets - self.torsions.angles(positions)[:, self.bond]
         return np.asarray(self.torsions.turned(positions, (self.bond,), turns[:, None]))
-
-    def _angle(self, positions: Doubles) -> Floats:
-        return self.torsions.angles(positions)[:, self.bond]
 
     def free_energies(self, structures: Floats) -> dict[str, Doubles]:
         """ "free_energy" -kT ln p in kJ/mol above the lowest, with its "standard_error", at the angles.
@@ -326,58 +263,57 @@ class Scanner:
         shares = (weights / weights.sum(axis=0))[parts - 1 :: parts]
         effective = [max(effective_samples(list(one)), 1.0) for one in shares.reshape(-1, *thinned.shape[:2])]
         means = shares.mean(axis=1)
-        means[shares.sum(axis=1) ** 2 < _FEWEST * (shares**2).sum(axis=1)] = np.nan
+        means[shares.sum(axis=1) ** 2 <= _FEWEST * (shares**2).sum(axis=1)] = np.nan
         errors = shares.std(axis=1) / means / np.sqrt(effective)
-        return {"free_energy": kt * np.log(np.nanmax(means) / means), "standard_error": kt * errors}
+        return {"free_energy": kt * np.log(np.fmax.reduce(means) / means), "standard_error": kt * errors}
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  scan.py ligand.sdf --bond 4-5 --solvent vacuum --relaxed-only
-  scan.py --smiles "CC(=O)Oc1ccccc1C(=O)O" --name aspirin --wall 3min
-  scan.py my.pdb --bond "phi ALA2" --bond "psi ALA2"
-  scan.py ligand.prmtop --positions ligand.inpcrd --bond 4-5 --step 10""",
-)
-@opt.several([
-    click.argument("file", metavar="[FILE]", required=False, type=opt.PATH),
-    click.option("--bond", "bonds", multiple=True, help="Two atoms, numbered from 1: 4-5, or a torsion, such as "
-           "'phi ALA2'; repeated. [default: all that exact chains turn]"),
-    opt.shown("--step", type=float, default=15.0, help="Degrees between angles; a divisor of 60."),
-    click.option("--relaxed-only", is_flag=True, help="No exact chains, and no free energies."),
-    click.option("--wall", type=opt.WallTime(), help="Wall time of everything, over all sessions; chains get what the "
-           "relaxed profiles leave. [default: 10min]"),
-    click.option("--temperature", type=float, help="Of free energies, kelvin. [default: 300]"),
-    click.option("--solvent", type=click.Choice(["implicit", "vacuum"]), help="[default: implicit]"),
-    opt.FORCE_FIELD(help="As of `latentmd simulate`, may be repeated."),
-    opt.SEED,
-    opt.PROCESSES,
-    click.option("--out", type=opt.PATH, help="Output folder. [default: <stem>-scan]"),
-    *opt.AGAIN,
-    click.option("--name", help="With --smiles and no FILE: begins the name of the output. [default: molecule]"),
-    *opt.INPUTS,
-])  # fmt: skip
-def scan_command(file: Path | None, name: str | None, **options: Any) -> None:
-    """Scan bonds of the molecule in FILE: the lowest energy at each angle, and the free energy with its error.
-
-    FILE is that of a small molecule or a peptide, as of `latentmd simulate`. Writes scan.csv (profiles in kJ/mol and
-    kcal/mol), scan.sdf (relaxed structures; of a file without bond orders scan.xtc and topology.pdb), scan.png,
-    bonds.png (drawing with numbered atoms), chains/ (exact chains and their page) and summary.json.
-    """
-    if file is None and options["inputs"].smiles is None:
-        raise click.UsageError("Missing argument 'FILE', or --smiles with a small molecule")
-    if file is not None and name is not None:
-        raise click.UsageError("--name is for --smiles without a FILE; --out names the output")
-    source = file or Path(name or "molecule")
-    with run_errors(), Display() as display:
-        result = scan(source, progress=display, begun=process_start(), **options)
-    for title, highest in result.summary["highest_kJ_per_mol"].items():
-        found = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in highest.items())
-        click.echo(f"{title}: highest {found} kJ/mol")
-    if result.status == "budget":
-        click.echo("the wall time was over: free energies are provisional; more with --resume and a longer --wall")
-    click.echo(f"wrote {result.folder}/: scan.csv, scan.png, ...")
+def _write(
+    out: Path, molecule: Molecule, profiles: Mapping[str, Arrays], status: str, missing: Sequence[str] = ()
+) -> RunResult:
+    """Write scan.csv, structures, pictures, page and summary.json of profiles by title."""
+    heads, rows = ["bond", "torsion", "degrees", "energy_kJ_per_mol"], list[list[str]]()
+    for title, profile in profiles.items():
+        bond, torsion = title[:-1].split(" (", 1)
+        curves = [profile[name] / size for size in _UNITS.values() for name in _CURVES]
+        for numbers in zip(profile["degrees"], profile["energy"], *curves, strict=True):
+            rows.append([bond, torsion, *("" if np.isnan(x) else f"{x:.7g}" for x in numbers)])
+    heads += [f"{name}_{unit}" for unit in _UNITS for name in _CURVES]
+    write_csv(out / "scan.csv", heads, rows)
+    shown = [(title, x["positions"], x["degrees"]) for title, x in profiles.items()]
+    positions, pictures = np.concatenate([x for _, x, _ in shown]), {"scan.png": _picture(profiles)}
+    write_xtc(out / "scan.xtc", positions, np.arange(len(positions)))
+    if molecule.ligand:
+        tags = [dict(zip(heads, row, strict=True)) for row in rows]
+        every = [(f"{tag['bond']} {tag['degrees']}", x, tag) for tag, x in zip(tags, positions, strict=True)]
+        write_sdf(out / "scan.sdf", molecule.ligand, [one for one in every if one[2]["energy_kJ_per_mol"]])
+        pictures["bonds.png"] = drawing(molecule.ligand, np.zeros((0, 4), dtype=np.int64))
+    for name, picture in pictures.items():
+        write_bytes(out / name, picture)
+    highest = {title: {n: np.nanmax(x[n]) for n in _CURVES if np.isfinite(x[n]).any()} for title, x in profiles.items()}
+    summary = {**summary_head("scan", status), "mode": "scan", "frames": len(rows), "file": "scan.xtc"}
+    summary |= {"missing": list(missing), "highest_kJ_per_mol": highest, "notes": list(molecule.notes)}
+    write_json(out / SUMMARY, summary)
+    drawn, said = [(picture, name) for name, picture in pictures.items()], bullets([*missing, *molecule.notes])
+    lead, view = f"{out.name}: {status}, {molecule.protocol.temperature:g} K", View(molecule.topology, shown, "°")
+    write_page(out / "scan.html", "Torsion scan", lead, [Section("Profiles", _TEXT, said, drawn)], view)
+    return RunResult(out, summary)
 
 
-if __name__ == "__main__":
-    scan_command()
+def _picture(profiles: Mapping[str, Arrays]) -> bytes:
+    """PNG with a panel for each bond."""
+    columns = min(len(profiles), 2)
+    made, axes = figures.figure(-(-len(profiles) // columns), columns, width=4.6, height=3.2)
+    for axis, (title, profile) in zip(axes, profiles.items(), strict=False):
+        x = np.concatenate([profile["degrees"] + turn for turn in (-360, 0, 360)])
+        for name, (style, colour) in _STYLES.items():
+            if np.isfinite(profile[name]).any():
+                y, errors = np.tile([profile[name], profile["standard_error"]], 3)
+                bars = errors if name == "free_energy" else None
+                axis.errorbar(x, y, bars, fmt=style, color=colour, label=name.replace("_", " "), ms=3)
+        figures.degrees(axis, y=False)
+        axis.set(title=title, xlabel="degrees", ylabel="kJ/mol", ylim=(-1, 1.3 * axis.get_ylim()[1]))
+        axis.legend(fontsize=7, ncols=2, loc="upper center")
+    for axis in axes[len(profiles) :]:
+        axis.set_axis_off()
+    return figures.png(made)

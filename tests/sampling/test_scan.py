@@ -1,10 +1,11 @@
-"""Torsion scans: profiles as files, free energies with their errors, and refusals that write nothing."""
+"""Torsion scans: energies beside OpenMM's, free energies beside histograms, files, and refusals that write nothing."""
 
 from __future__ import annotations
 
 import csv
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,23 @@ pytest.importorskip("openff.toolkit")
 
 import mdtraj
 import openmm
-import scan as script
-from click.testing import CliRunner, Result
 from rdkit import Chem
-from scan import Scanner, scan, scan_command
 
+from latentmd.analysis.statistics import effective_samples
 from latentmd.io.atomic import OutputError
 from latentmd.molecule.checks import topology_arrays, torsions
 from latentmd.molecule.stereo import stereochemistry
 from latentmd.molecule.torsions import acyclic_torsions, rotatable_torsions
 from latentmd.replicas.choice import replica_engine
+from latentmd.sampling import scan as module
 from latentmd.sampling.metropolis import ladders, pilot, plain_md, segments
 from latentmd.sampling.metropolis import run as chains
 from latentmd.sampling.metropolis.blocks import Torsions
+from latentmd.sampling.scan import Scanner, scan
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 from latentmd.systems.protocol import InputOptions, Protocol
+from latentmd.units import thermal_energy
 
 BUTANE = InputOptions(smiles="CCCC")
 
@@ -64,11 +66,11 @@ def test_relaxed_profiles_are_written_and_found_again(tmp_path: Path) -> None:
 
 
 def test_free_energies_come_from_chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, value in (
+    for owner, name, value in (
         (chains, "SWEEPS", 10), (segments, "SWEEPS", 10), (ladders, "DRAWN", 6), (pilot, "SWEEPS", (6, 6)),
-        (pilot, "SCATTER", 0.5), (plain_md, "STARTS", 16), (plain_md, "LENGTH", 5.0), (script, "_FEWEST", 5),
+        (pilot, "SCATTER", 0.5), (plain_md, "STARTS", 16), (plain_md, "LENGTH", 5.0), (module, "_FEWEST", 5),
     ):  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(owner, name, value)
     monkeypatch.setattr(chains, "unmet_criteria", lambda found, precision: [])
     result = scan("butane", solvent="vacuum", step=30, inputs=BUTANE, out=tmp_path / "run", processes=1, wall=600)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -83,6 +85,15 @@ def test_free_energies_come_from_chains(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(0 < errors[angle] < 5 for angle, value in free.items() if np.isfinite(value))
     assert abs(free[60] - free[-60]) < 4 * np.hypot(errors[60], errors[-60])  # butane is its own mirror image
     assert "standard errors apart" in (tmp_path / "run" / "chains" / "free_energy.html").read_text()
+    kept = np.rad2deg(np.load(tmp_path / "run" / "chains" / "metropolised.npz")["torsions"][:, 0])
+    near = np.array([(np.cos(np.deg2rad(kept - angle)) > np.cos(np.deg2rad(15))).sum() for angle in (180, 60)])
+    counted, kt = np.log(near[0] / near[1]), thermal_energy(300.0)
+    assert abs(free[60] - free[180] - kt * counted) < 4 * np.hypot(kt * np.sqrt((1 / near).sum()), errors[60])
+    assert result.page == tmp_path / "run" / "scan.html" and "data:image/png" in result.page.read_text()
+    assert result.load().n_frames == 12
+    before = (tmp_path / "run" / "scan.csv").read_bytes()
+    again = scan("butane", solvent="vacuum", step=30, inputs=BUTANE, out=tmp_path / "run", wall=900, resume=True)
+    assert again.status == "converged" and (tmp_path / "run" / "scan.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -162,6 +173,30 @@ def test_no_start_of_the_other_torsions_ends_lower() -> None:
     assert (np.minimum(found["forward"], found["backward"]) >= found["relaxed"] - 0.02).all()
 
 
+def test_relaxed_energies_are_those_of_openmm_under_a_restraint() -> None:
+    it = scanner("OCCO", {1, 2})
+    found, quad = scanned(it), it.torsions.quads[it.bond].tolist()
+    np.testing.assert_allclose(found["relaxed"][:-1], found["relaxed"][:-1][::-1], atol=0.02)  # achiral
+    assert found["forward"].max() > found["relaxed"].max() + 1  # hydroxyls have to turn as well
+    held = openmm.CustomTorsionForce("5e4*(1-cos(theta-t0))")
+    held.addGlobalParameter("t0", 0.0)
+    held.addTorsion(*quad)
+    held.setForceGroup(7)
+    it.molecule.system.addForce(held)
+    context = it.molecule.context(openmm.VerletIntegrator(0.001), "Reference")
+    others = np.array(list(itertools.product(np.arange(0, 2 * np.pi, np.pi / 3), repeat=2)))
+    starts = it.torsions.turned(np.repeat(it.start, 36, axis=0), (0, 2), others)
+    for angle, energy in zip(ANGLES[::2], found["energy"][::2], strict=True):
+        context.setParameter("t0", angle)
+        energies = []
+        for positions in starts:
+            turn = angle - torsions(positions[None], it.torsions.quads[[it.bond]])
+            context.setPositions(it.torsions.turned(positions[None], (it.bond,), turn)[0])
+            openmm.LocalEnergyMinimizer.minimize(context, 0.5, 2000)
+            energies.append(context.getState(energy=True, groups=set(range(32)) - {7}).getPotentialEnergy()._value)
+        assert energy == pytest.approx(min(energies), abs=0.05)
+
+
 def test_scans_keep_the_isomer() -> None:
     it = scanner("C[C@H](O)C(=O)NC", {1, 3}, {3, 5})  # the amide is held
     signs = stereochemistry(it.molecule.topology, it.start[0])
@@ -182,6 +217,28 @@ def test_of_one_structure_the_free_energy_is_the_energy_of_rigid_turns() -> None
     np.testing.assert_allclose(found["standard_error"], 0.0, atol=0.01)
 
 
+def test_free_energies_are_those_of_a_histogram() -> None:
+    it = scanner("CCCC", {1, 2})
+    it.molecule = replace(it.molecule, protocol=Protocol("vacuum", temperature=1000.0))  # so hot that it is anywhere
+    engine = replica_engine(it.molecule.system, np.repeat(it.start, 64, axis=0), seed=3)
+    engine.minimize(200)
+    engine.set_temperatures(1000.0)
+    engine.draw_velocities()
+    frames = []
+    for _ in range(250):
+        engine.langevin(200, timestep=0.002, friction=2.0)
+        frames.append(engine.positions.copy())
+    structures = np.swapaxes(np.array(frames[50:]), 0, 1)
+    found = it.free_energies(structures)
+    angles = it.torsions.angles(structures.reshape(-1, 14, 3))[:, [it.bond]].reshape(64, -1, 1)
+    inside = np.cos(angles - ANGLES) > np.cos(np.deg2rad(5))
+    shares, kt = inside.mean(axis=(0, 1)), thermal_energy(1000.0)
+    errors = kt / np.sqrt(shares * [effective_samples(list(one)) for one in np.moveaxis(inside.astype(float), 2, 0)])
+    apart, both = found["free_energy"] + kt * np.log(shares), np.hypot(errors, found["standard_error"])
+    assert (np.abs(apart - np.average(apart, weights=both**-2)) < 3.5 * both).all()
+    assert found["free_energy"].max() > 20 and (found["standard_error"] < errors / 2).all()
+
+
 def test_a_file_with_several_molecules_is_refused(tmp_path: Path) -> None:
     block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCCC"))
     (tmp_path / "two.sdf").write_text(f"{block}$$$$\n{block}$$$$\n")
@@ -200,42 +257,3 @@ def test_a_peptide_is_scanned_by_the_name_of_a_torsion(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.cos(np.deg2rad(phi - [float(row["degrees"]) for row in rows])), 1.0, atol=1e-3)
     with pytest.raises(ValueError, match=r"can turn: .*phi ALA2, psi ALA2"):
         scan(source, ["chi3 ALA2"], out=tmp_path / "other")
-
-
-ALANINE = str(bundled("alanine_dipeptide"))
-
-
-def command(*arguments: str) -> Result:
-    return CliRunner().invoke(scan_command, list(arguments))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ((), "Missing argument 'FILE', or --smiles"),
-        (("none.sdf",), "none.sdf: no such file"),
-        ((ALANINE, "--name", "a"), "--name is for --smiles without a FILE"),
-        ((ALANINE, "--bond", "7-8"), "--bond 7-8 is no bond"),
-        ((ALANINE, "--step", "50"), "expected a divisor of 60"),
-        ((ALANINE, "--wall", "0s"), "not a wall time"),
-        ((ALANINE, "--temperature", "-5"), "--temperature is -5 K"),
-        ((ALANINE, "--resume", "--overwrite"), "exclude each other"),
-        ((ALANINE, "--solvent", "explicit"), "'explicit' is not one of 'implicit', 'vacuum'"),
-    ],
-)
-def test_bad_usage_ends_in_a_sentence(
-    arguments: tuple[str, ...], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = command(*arguments, "--out", "run")
-    assert result.exit_code == 2 and reason in result.output, result.output
-    assert not Path("run").exists()
-
-
-def test_a_scan_says_what_it_found(tmp_path: Path) -> None:
-    given = (ALANINE, "--bond", "psi ALA2", "--step", "60", "--relaxed-only", "--solvent", "vacuum", "--processes", "1")
-    result = command(*given, "--out", str(tmp_path / "run"))
-    assert result.exit_code == 0, result.output
-    assert "(psi ALA2): highest relaxed" in result.output and "free energy" not in result.output
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names >= {"scan.csv", "scan.xtc", "topology.pdb", "scan.png", "summary.json"}
