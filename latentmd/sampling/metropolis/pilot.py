@@ -25,6 +25,7 @@ from latentmd.systems.dynamics import advance
 
 SWEEPS = (60, 120)  # of the two stages of a pilot; half of them where few torsions turn
 _MANY = 12  # torsions from which on a pilot is not shortened
+TORSIONS = "torsions"  # name of the bundled model of the torsions of any molecule
 KERNELS = 160  # at each temperature
 SCATTER = 10.0  # ps of MD at the highest temperature, from one structure
 _SHARES = (0.25, 0.25, 0.5)  # of the wall time of a pilot: the scattering and the two stages
@@ -141,17 +142,17 @@ _STEPS, _LAG = 20, 100.0  # latent steps from the minimised structure; their lag
 def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
     """Torsions as for `pilot` that a surrogate draws, and which surrogate it was.
 
-    The model that the run was given; else the bundled model of peptides where it covers the molecule, or that of
-    torsions where it knows the elements; else none.
+    The model that the run was given, which may be the bundled one of torsions; else the bundled model of peptides where
+    it covers the molecule; else none.
     """
+    seed = keyed_seed(run.seed, 0, PLAN, 4)
+    if run.model == TORSIONS:
+        guess = graph_torsions(plan, run.reference, seed)
+        return guess, "none" if guess is None else "bundled model of torsions"
     if run.model is not None:
         return _angles(plan, _model_structures(run, run.model)), run.model
-    seed = keyed_seed(run.seed, 0, PLAN, 4)
     drawn = peptide_structures(run.molecule.topology, run.reference, seed)
-    if drawn is not None:
-        return _angles(plan, drawn), "bundled model of peptides"
-    guess = graph_torsions(plan, run.reference, seed)
-    return guess, "none" if guess is None else "bundled model of torsions"
+    return (None, "none") if drawn is None else (_angles(plan, drawn), "bundled model of peptides")
 
 
 def graph_torsions(plan: Plan, reference: Floats, seed: int) -> Floats | None:

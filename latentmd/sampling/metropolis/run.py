@@ -22,7 +22,7 @@ from latentmd.sampling.metropolis import plain_md
 from latentmd.sampling.metropolis.conformers import basins, not_sampled, write_conformers
 from latentmd.sampling.metropolis.ladders import THIN, Plan, Stretch, run_stretch
 from latentmd.sampling.metropolis.page import remarks, told, write_metropolis_page
-from latentmd.sampling.metropolis.pilot import guess_torsions, pilot
+from latentmd.sampling.metropolis.pilot import TORSIONS, guess_torsions, pilot
 from latentmd.sampling.metropolis.populations import Populations, populations, unmet_criteria
 from latentmd.sampling.metropolis.segments import ARRAYS, CHAINS, FILES, FRAMES, SUMMARY, SWEEPS, TOPOLOGY, SegmentFiles
 from latentmd.sampling.metropolis.settings import ChainsRequest, ChainsRun, Schedule
@@ -282,7 +282,7 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
     ValueError for a setting, molecule or model that is wrong or a molecule that chains do not suit, OutputError for the
     folder, RunInterrupted after Ctrl-C or SIGTERM; resume goes on.
     """
-    model = None if request.model is None else given_model(request.model)
+    model = None if request.model in (None, TORSIONS) else given_model(str(request.model))
     if isinstance(model, ManyMolecules):
         raise ValueError(
             f"--mode chains takes a model of the molecule itself, and {request.model} is one of many peptides; leave "
@@ -290,7 +290,7 @@ def chains(source: Path, request: ChainsRequest, built: Molecule | None = None, 
         )
     protocol = protocol_of(request, model)
     content = source.read_bytes().decode("latin-1") if source.is_file() else str(source)
-    name = None if model is None else model.name
+    name = request.model if model is None else model.name
     record: dict[str, object] = {"molecule": content, "model": name, "protocol": asdict(protocol)}
     record |= {"seed": request.seed, "precision": request.precision}
     with session(request.out, request.policy, FILES, record) as stop:
@@ -337,6 +337,6 @@ def _prepared(molecule: Molecule, request: ChainsRequest, model: Model | None) -
     if not (out / TOPOLOGY).exists():
         write_molecule(out, molecule, reference)
     quads = rotatable_torsions(*topology_arrays(molecule.topology))
-    name = None if model is None else model.name
+    name = request.model if model is None else model.name
     budget = Budget(out / CHAINS / "wall.json", request.wall, request.begun)
     return ChainsRun(out, molecule, quads, reference, request=request, model=name, budget=budget)

@@ -38,7 +38,7 @@ class ChainsRun:
     quads: Ints  # atoms of the torsions about rotatable bonds, shape (torsions, 4)
     reference: Floats  # minimised positions in nm, shape (atoms, 3)
     request: ChainsRequest
-    model: str | None  # path of that whose structures are the first kernels; None for the bundled one of peptides
+    model: str | None  # name of that which draws the first kernels; None for the bundled one of peptides
     budget: Budget
     report: Progress = quiet  # called with a stage and, where that can be told, (done, total) and named numbers
     stop: Callable[[], bool] = lambda: False
