@@ -77,6 +77,8 @@ def find(name_or_path: str | Path) -> Path:
     names = bundled_models()
     if str(name_or_path) in names:
         return models_folder() / f"{name_or_path}.pt"
+    if str(name_or_path) == "torsions":
+        raise BundleError("torsions draws first kernels of exact chains; add --mode chains")
     if str(name_or_path) == "peptides":
         raise BundleError(
             "peptides is a model of many peptides, which is bound to one: `latentmd bind MOLECULE.pdb --out bound.pt` "

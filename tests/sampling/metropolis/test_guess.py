@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from latentmd.model.file import BundleError, find
 from latentmd.sampling.metropolis import pilot as module
 from latentmd.sampling.metropolis.run import chains
 from latentmd.sampling.metropolis.settings import ChainsRequest
@@ -22,3 +23,8 @@ def test_a_run_begins_from_the_model_of_torsions(tmp_path: Path, monkeypatch: py
     summary = json.loads((result.folder / "summary.json").read_text())
     assert summary["kernels"] == "bundled model of torsions" and summary["model"] == "torsions"
     assert not any("pilot had time" in note for note in summary["notes"])
+
+
+def test_other_modes_say_what_the_model_is_for() -> None:
+    with pytest.raises(BundleError, match="add --mode chains"):
+        find("torsions")
