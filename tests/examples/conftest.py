@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path += [str(EXAMPLES / folder) for folder in ("inputs", "peptides", "replicas")]
+sys.path += [str(EXAMPLES / folder) for folder in ("inputs", "ligands", "peptides", "replicas")]
