@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import openmm
-from ase.data import covalent_radii
 from openmm import app, unit
 
 from latentmd.arrays import Doubles
@@ -257,6 +256,8 @@ def _custom_bonds(system: openmm.System) -> set[frozenset[int]]:
 
 def _near(i: int, j: int, atoms: list[app.topology.Atom], positions: Doubles) -> bool:
     """Whether two atoms are as close as bonded ones, and no farther."""
+    from ase.data import covalent_radii
+
     radii = [0.1 * covalent_radii[atoms[k].element.atomic_number] if atoms[k].element else 0.0 for k in (i, j)]
     return float(np.linalg.norm(positions[i] - positions[j])) < _BONDED * sum(radii)
 

@@ -26,8 +26,8 @@ from rdkit import Chem
 from train_torsions import Sampled
 
 from latentmd.analysis.statistics import js_distance
-from latentmd.model.torsions import load_torsions
-from latentmd.sampling.torsions import draw_torsions
+from latentmd.model.torsion_graph import load_torsions
+from latentmd.sampling.torsion_draws import draw_torsions
 
 SINGLE, JOINT, DRAWS = 36, 12, 1000
 

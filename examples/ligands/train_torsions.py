@@ -22,11 +22,11 @@ import openmm
 import torch
 from molecules import scaffold
 
-from latentmd.model.torsions import Batch, GraphTorsions, TorsionGraph, TorsionManifest, save_torsions
+from latentmd.model.torsion_graph import Batch, GraphTorsions, TorsionGraph, TorsionManifest, save_torsions
 from latentmd.molecule.bonds import bond_graph
 from latentmd.molecule.torsions import isomer_torsions
 from latentmd.replicas.terms import read_terms
-from latentmd.sampling.torsions import torsion_graph
+from latentmd.sampling.torsion_draws import torsion_graph
 from latentmd.systems.ligands import CHARGES, SAGE
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import mdtraj
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from latentmd.arrays import Floats, Ints
@@ -202,6 +201,8 @@ def _add_bonds(topology: mdtraj.Topology, chosen: Ints, frame: Floats | None) ->
             f"the topology names no bonds of {topology.residue(min(lone))}, and there are no positions to tell them"
             " from; give a file with bonds (PDB with CONECT, prmtop, psf) or with positions"
         )
+    from ase.data import covalent_radii
+
     radii = np.array([covalent_radii[atom.element.number] for atom in atoms]) / 10
     places = frame[[atom.index for atom in atoms]]
     near = cKDTree(places).query_pairs(2 * _BONDED * float(radii.max()), output_type="ndarray")

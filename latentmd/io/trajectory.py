@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import mdtraj
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
 from latentmd.arrays import Bools, Floats, Ints
@@ -235,6 +234,8 @@ class _Bonds:
 
     def __init__(self, topology: mdtraj.Topology) -> None:
         numbers = [atom.element.number for atom in topology.atoms]
+        from ase.data import covalent_radii
+
         radii = [covalent_radii[n] for n in numbers]
         bonded = [(a.index, b.index) for a, b in topology.bonds if numbers[a.index] and numbers[b.index]]
         bonded = [p for p in bonded if numbers[p[0]] > 1 or numbers[p[1]] > 1]  # rigid waters have one from H to H

@@ -40,7 +40,7 @@ def test_help_of_a_command_needs_no_torch() -> None:
 def test_the_simulation_workflow_needs_no_training_packages() -> None:
     code = (
         "import latentmd\nlatentmd.simulate, latentmd.md, latentmd.Propagator\n"
-        "import latentmd.sampling.walkers.alternation, latentmd.integrators.schedule, latentmd.sampling.walkers.page"
+        "import latentmd.sampling.walkers.plan, latentmd.integrators.schedule, latentmd.sampling.walkers.page"
     )
     assert not loaded_by(code) & {"lightning", "deeptime", "ase"}
 

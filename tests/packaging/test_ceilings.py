@@ -17,7 +17,7 @@ TEXTS = {
 }
 #: Lower these when a change makes them true; raise them only with a new feature, by what it needs.
 CEILINGS = {
-    "lines of source": 39_881,
+    "lines of source": 39_884,
     "files": 271,
     "files with one importer": 33,
     "Any": 329,

@@ -157,7 +157,7 @@ def guess_torsions(run: ChainsRun, plan: Plan) -> tuple[Floats | None, str]:
 
 def graph_torsions(plan: Plan, reference: Floats, seed: int) -> Floats | None:
     """Torsions (rungs, structures, torsions) in radians by the bundled model of torsions; None where it cannot."""
-    from latentmd.sampling.torsions import guess_by_graph
+    from latentmd.sampling.torsion_draws import guess_by_graph
 
     each = -(-KERNELS // len(plan.temperatures))
     kelvin = np.repeat(plan.temperatures, each)

@@ -20,7 +20,7 @@ from torsion_data import sample
 from train_torsions import Sampled
 
 from latentmd.io.atomic import write_npz
-from latentmd.model.torsions import load_torsions
+from latentmd.model.torsion_graph import load_torsions
 
 FOLDER = Path(molecules.__file__).parent
 

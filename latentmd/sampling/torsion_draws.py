@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from latentmd.arrays import Doubles, Floats, Ints
-from latentmd.model.torsions import Batch, GraphTorsions, TorsionGraph, load_torsions
+from latentmd.model.torsion_graph import Batch, GraphTorsions, TorsionGraph, load_torsions
 from latentmd.molecule.bonds import bond_graph
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.checks import torsions as dihedrals

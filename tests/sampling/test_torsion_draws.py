@@ -9,11 +9,11 @@ import openmm
 import pytest
 import torch
 
-from latentmd.model.torsions import load_torsions
+from latentmd.model.torsion_graph import load_torsions
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import amide_torsions, rotatable_torsions
 from latentmd.replicas.terms import read_terms
-from latentmd.sampling.torsions import draw_torsions, guess_by_graph, torsion_graph
+from latentmd.sampling.torsion_draws import draw_torsions, guess_by_graph, torsion_graph
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 from latentmd.systems.molecule import Molecule

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from latentmd.model.file import BundleError
-from latentmd.model.torsions import (
+from latentmd.model.torsion_graph import (
     Batch,
     GraphTorsions,
     TorsionGraph,
@@ -22,7 +22,7 @@ from latentmd.model.torsions import (
 from latentmd.molecule.checks import topology_arrays
 from latentmd.molecule.torsions import rotatable_torsions
 from latentmd.replicas.terms import read_terms
-from latentmd.sampling.torsions import torsion_graph
+from latentmd.sampling.torsion_draws import torsion_graph
 from latentmd.systems.builder import build
 from latentmd.systems.bundled import bundled
 from latentmd.systems.molecule import Molecule

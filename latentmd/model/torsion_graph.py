@@ -37,7 +37,7 @@ _KELVIN = 300.0  # at which coefficients are those of the network
 
 
 class TorsionGraph(Data):  # type: ignore[misc]
-    """A molecule, alone or in a batch; `latentmd.sampling.torsions.torsion_graph` makes it.
+    """A molecule, alone or in a batch; `latentmd.sampling.torsion_draws.torsion_graph` makes it.
 
     `x` [atoms, ATOM], `bond` [bonds, BOND] of `bond_index` [2, bonds], `pair` [pairs, PAIR] of the 1-4 pairs
     `pair_index` [4, pairs], each about the bond of a `torsion` [pairs], from whose angle its own differs by `offset`
